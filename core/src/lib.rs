@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Named shared memory, wire protocols and pixel conversion of tdlink, without GStreamer.
+//!
+//! Arrows point down only: `protocol` stands on `segment` and `pixels`, which stand on `frame`, `field` and `sync`.
+//! Unsafe code has one room here, `segment`; everywhere else it does not compile.
+
+#![warn(missing_docs)]
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("tdlink maps frames of several gigabytes and shares 64-bit words: it needs a 64-bit target");
+#[cfg(not(target_endian = "little"))]
+compile_error!("every wire format here is little-endian and is shared in place: it needs a little-endian target");
+
+pub mod field;
+pub mod frame;
+pub mod sync;
+pub mod uri;

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The lanes that are little more than one command. A tool that cannot be had is `Trouble::Machine`: not run.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::run::{self, Outcome, Trouble, say};
+use crate::{fuzz, setup};
+
+pub fn fmt() -> Outcome {
+    if run::ask(run::cargo().args(["fmt", "--version"])).is_none() {
+        return Err(Trouble::Machine("rustfmt is not installed (rustup component add rustfmt)".into()));
+    }
+    run::check(run::cargo().args(["fmt", "--all", "--check"]))?;
+    run::check(run::cargo().args(["fmt", "--manifest-path", fuzz::MANIFEST, "--check"]))
+}
+
+fn lint(arguments: &[&str]) -> Outcome {
+    if run::ask(run::cargo().args(["clippy", "--version"])).is_none() {
+        return Err(Trouble::Machine("clippy is not installed (rustup component add clippy)".into()));
+    }
+    run::check(run::cargo().args(["clippy", "--locked"]).args(arguments).args(["--", "-D", "warnings"]))
+}
+
+pub fn clippy() -> Outcome {
+    lint(&["--workspace", "--all-targets", "--features", "tdlink-core/test-util"])?;
+    lint(&["--workspace", "--no-default-features"])
+}
+
+pub fn windows() -> Outcome {
+    other_target("x86_64-pc-windows-gnu")
+}
+
+pub fn macos() -> Outcome {
+    other_target("aarch64-apple-darwin")
+}
+
+/// Lints the core for a system that this machine is not.
+fn other_target(target: &str) -> Outcome {
+    rustup(&["target", "add", target])?;
+    lint(&["--package", "tdlink-core", "--features", "test-util", "--lib", "--target", target])
+}
+
+/// Asks rustup for a part of the toolchain; it downloads it if it is not there.
+fn rustup(arguments: &[&str]) -> Outcome {
+    let what = format!("`rustup {}`", arguments.join(" "));
+    if run::which("rustup").is_none() {
+        return Err(Trouble::Machine(format!("{what}: rustup is not installed")));
+    }
+    match run::status(Command::new("rustup").args(arguments))? {
+        status if status.success() => Ok(()),
+        status => Err(Trouble::Machine(format!("{what}: {status}"))),
+    }
+}
+
+pub fn doc() -> Outcome {
+    let mut command = run::cargo();
+    command.args(["doc", "--locked", "--workspace", "--no-deps", "--features", "tdlink-core/test-util"]);
+    run::check(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+pub fn examples() -> Outcome {
+    run::check(run::cargo().args(["build", "--locked", "--workspace", "--examples"]))?;
+    let python = setup::python().ok_or_else(|| Trouble::Machine("no python3 with numpy".into()))?;
+    let folder = Path::new("examples/python");
+    let scripts = std::fs::read_dir(run::root().join(folder)).into_iter().flatten().flatten();
+    for script in scripts.filter(|file| file.path().extension().is_some_and(|extension| extension == "py")) {
+        run::check(Command::new(&python).arg("-B").arg(script.path()).arg("--help"))?;
+    }
+    Ok(())
+}
+
+/// Everything that touches memory by hand is in `segment`; `pixels` has no unsafe code, and its exhaustive tests would
+/// take Miri hours.
+pub fn miri() -> Outcome {
+    rustup(&["component", "add", "miri", "rust-src", "--toolchain", "nightly"])?;
+    let mut command = Command::new("cargo");
+    command.args([
+        "+nightly",
+        "miri",
+        "test",
+        "--locked",
+        "--package",
+        "tdlink-core",
+        "--features",
+        "test-util",
+        "--lib",
+    ]);
+    command.args(["--", "--skip", "pixels::"]);
+    // cargo itself would hand our own toolchain's RUSTC and the like down to the nightly one.
+    without_cargo(&mut command).current_dir(run::root()).env("CARGO_TARGET_DIR", run::target().join("miri"));
+    run::check(&mut command)
+}
+
+pub fn fuzz_smoke() -> Outcome {
+    fuzz::run(fuzz::SMOKE)
+}
+
+/// Takes away what cargo sets for its children, so that another toolchain's cargo starts afresh.
+pub fn without_cargo(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars() {
+        if name.starts_with("CARGO") && name != "CARGO_HOME"
+            || name == "RUSTUP_TOOLCHAIN"
+            || name.starts_with("RUST_RECURSION")
+        {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+pub fn msrv() -> Outcome {
+    let manifest = std::fs::read_to_string(run::root().join("Cargo.toml")).unwrap_or_default();
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'));
+    let version = version.ok_or_else(|| Trouble::Failed("Cargo.toml has no rust-version".into()))?;
+    let installed = run::ask(Command::new("rustup").args(["toolchain", "list"])).unwrap_or_default();
+    let Some(toolchain) =
+        installed.lines().filter_map(|line| line.split(' ').next()).find(|name| name.starts_with(version))
+    else {
+        say(format_args!("to run it: rustup toolchain install {version}"));
+        return Err(Trouble::Machine(format!("Rust {version} is not installed")));
+    };
+    let mut command = Command::new("cargo");
+    command.arg(format!("+{toolchain}")).args(["check", "--locked", "--workspace"]);
+    without_cargo(&mut command).current_dir(run::root()).env("CARGO_TARGET_DIR", run::target().join("msrv"));
+    run::check(&mut command)
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MPL-2.0
+//! `cargo xtask ci`: the lanes. Each is run, or named as not run with the reason; each says how long it took.
+
+pub mod deny;
+mod lanes;
+
+pub use lanes::without_cargo;
+
+use std::time::{Duration, Instant};
+
+use crate::fail;
+use crate::run::{Outcome, Trouble, say};
+use crate::setup::{self, Need};
+use crate::test;
+
+/// What became of a lane.
+enum Verdict {
+    Passed,
+    /// It cannot run here, and why.
+    NotRun(String),
+    /// `cargo xtask test` has just done the same.
+    RanBefore,
+    Failed(String),
+}
+
+struct Lane {
+    name: &'static str,
+    about: &'static str,
+    run: fn() -> Outcome,
+    /// `cargo xtask test` does the same.
+    in_test: bool,
+}
+
+const fn lane(name: &'static str, about: &'static str, run: fn() -> Outcome) -> Lane {
+    Lane { name, about, run, in_test: false }
+}
+
+/// In this order: what is quick and fails most often comes first.
+const LANES: &[Lane] = &[
+    lane("fmt", "every file is formatted", lanes::fmt),
+    lane("clippy", "no warning, with and without default features, in tests and benches too", lanes::clippy),
+    lane("windows", "the core compiles for Windows without a warning (not run there)", lanes::windows),
+    lane("macos", "the core compiles for macOS without a warning (not run there)", lanes::macos),
+    lane("doc", "the documentation builds without a warning", lanes::doc),
+    lane("deny", "licences, sources and bans of what we depend on", deny::run),
+    Lane { name: "core", about: "the core's tests, without GStreamer", run: test::core, in_test: true },
+    Lane { name: "plugin", about: "the elements in pipelines", run: test::plugin, in_test: true },
+    Lane { name: "python", about: "the elements against real Python", run: test::python, in_test: true },
+    lane("examples", "the examples compile, the Python ones too", lanes::examples),
+    lane("miri", "the core's tests on the heap under Miri", lanes::miri),
+    lane("fuzz-smoke", "every parser under a fuzzer, 30 s in all", lanes::fuzz_smoke),
+    lane("msrv", "it compiles with the oldest Rust that Cargo.toml names", lanes::msrv),
+    lane("demo", "`cargo xtask demo`", || crate::demo::run(&[])),
+];
+
+pub fn describe_lanes() -> String {
+    LANES.iter().map(|lane| format!("  {:<11}{}\n", lane.name, lane.about)).collect()
+}
+
+pub fn run(words: &[&str]) -> Outcome {
+    let after_test = words.contains(&"--after-test");
+    let names: Vec<&str> = words.iter().copied().filter(|word| *word != "--after-test").collect();
+    if let Some(unknown) = names.iter().find(|name| LANES.iter().all(|lane| lane.name != **name)) {
+        return Err(Trouble::Usage(format!("no such lane: {unknown}\n\nlanes:\n{}", describe_lanes())));
+    }
+    let mut needs = vec![Need::Build, Need::Media, Need::Python];
+    if names.is_empty() {
+        needs.extend([Need::Pip, Need::Cxx]);
+    }
+    setup::ensure(&needs)?;
+    let spared = after_test && test::passed_on_this_tree();
+    if after_test && !spared {
+        say("--after-test: `cargo xtask test` has not passed on these very sources, so its lanes run again");
+    }
+
+    let chosen = LANES.iter().filter(|lane| names.is_empty() || names.contains(&lane.name));
+    let mut results: Vec<(&Lane, Verdict, Duration)> = Vec::new();
+    for lane in chosen {
+        println!();
+        say(format_args!("==== {}: {}", lane.name, lane.about));
+        let start = Instant::now();
+        let verdict = if spared && lane.in_test {
+            Verdict::RanBefore
+        } else {
+            match (lane.run)() {
+                Ok(()) => Verdict::Passed,
+                Err(Trouble::Machine(why)) => Verdict::NotRun(why),
+                Err(trouble) => Verdict::Failed(trouble.to_string()),
+            }
+        };
+        if let Verdict::Failed(why) | Verdict::NotRun(why) = &verdict {
+            println!("{why}");
+        }
+        results.push((lane, verdict, start.elapsed()));
+    }
+    report(&results)
+}
+
+fn report(results: &[(&Lane, Verdict, Duration)]) -> Outcome {
+    println!("\nlane        minutes  verdict");
+    for (lane, verdict, time) in results {
+        let verdict = match verdict {
+            Verdict::Passed => "passed".into(),
+            Verdict::RanBefore => "passed (in `cargo xtask test`, on these sources)".into(),
+            Verdict::NotRun(why) => format!("NOT RUN: {}", why.lines().next().unwrap_or_default()),
+            Verdict::Failed(why) => why.lines().next().unwrap_or_default().to_string(),
+        };
+        println!("{:<11} {:7.1}  {verdict}", lane.name, time.as_secs_f64() / 60.0);
+    }
+    let total: Duration = results.iter().map(|(_, _, time)| *time).sum();
+    println!("{:<11} {:7.1}", "total", total.as_secs_f64() / 60.0);
+    let names = |wanted: fn(&Verdict) -> bool| {
+        let names = results.iter().filter(|(_, verdict, _)| wanted(verdict)).map(|(lane, _, _)| lane.name);
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let not_run = names(|verdict| matches!(verdict, Verdict::NotRun(_)));
+    if !not_run.is_empty() {
+        println!("\nNOT RUN, and so neither passed nor failed: {not_run}");
+    }
+    let failed = names(|verdict| matches!(verdict, Verdict::Failed(_)));
+    if failed.is_empty() { Ok(()) } else { fail!("lanes: {failed}") }
+}
