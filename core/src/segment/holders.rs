@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Which processes use an object: what `/proc` shows of mappings and open descriptors.
+//!
+//! It shows the processes of the same user (root: of all), in the same PID namespace, that let themselves be inspected.
+//! A process of another user, in another container that shares `/dev/shm`, or behind `hidepid` is not seen, and one
+//! that opens the object right after the look is not either.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::makedev;
+
+use super::Identity;
+use super::lock::Byte;
+
+/// What of this very process does not count as use.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ignore {
+    /// A descriptor.
+    pub(super) fd: Option<i32>,
+    /// A mapping, by its first address.
+    pub(super) mapping: Option<usize>,
+}
+
+/// Processes that map the object or hold it open, this one included unless `ignore` is all that it has.
+pub(super) fn holders(object: Identity, ignore: Ignore) -> Vec<u32> {
+    let own = std::process::id();
+    processes()
+        .filter(|&pid| {
+            let ignore = if pid == own { ignore } else { Ignore::default() };
+            maps(pid, object, ignore.mapping) || descriptors(pid, object).any(|fd| Some(fd) != ignore.fd)
+        })
+        .collect()
+}
+
+/// The process whose lock of `byte` lies on the object. (`F_OFD_GETLK` tells that there is one, but not whose.)
+pub(super) fn locker(object: Identity, byte: Byte) -> Option<u32> {
+    processes().find(|&pid| {
+        descriptors(pid, object).any(|fd| {
+            fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}"))
+                .is_ok_and(|info| info.lines().any(|line| locks(line, byte)))
+        })
+    })
+}
+
+/// Whether a line of a descriptor's info is its lock of `byte`: `lock: 1: OFDLCK ADVISORY WRITE -1 00:1a:12 0 0`.
+fn locks(line: &str, byte: Byte) -> bool {
+    let mut words = line.split_whitespace();
+    words.next() == Some("lock:")
+        && words.any(|word| word == "OFDLCK")
+        && words.nth(4).and_then(|start| start.parse().ok()) == Some(byte.offset())
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    numbers(Path::new("/proc"))
+}
+
+/// Entries of a directory that are numbers.
+fn numbers<T: std::str::FromStr>(directory: &Path) -> impl Iterator<Item = T> + use<T> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn descriptors(pid: u32, object: Identity) -> impl Iterator<Item = i32> {
+    let directory = format!("/proc/{pid}/fd");
+    numbers(Path::new(&directory)).filter(move |fd: &i32| {
+        fs::metadata(format!("{directory}/{fd}"))
+            .is_ok_and(|found| (Identity { device: found.dev(), inode: found.ino() }) == object)
+    })
+}
+
+fn maps(pid: u32, object: Identity, except: Option<usize>) -> bool {
+    // Bytes, since paths in it need not be UTF-8.
+    let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+    maps.split(|&byte| byte == b'\n').any(|line| {
+        let line = String::from_utf8_lossy(line);
+        mapping(&line).is_some_and(|(start, found)| found == object && Some(start) != except)
+    })
+}
+
+/// First address and object of a line such as `7f12-7f13 rw-s 00000000 00:1a 1234 /dev/shm/cam1`.
+fn mapping(line: &str) -> Option<(usize, Identity)> {
+    let mut words = line.split_ascii_whitespace();
+    let (start, _) = words.next()?.split_once('-')?;
+    let (_permissions, _offset) = (words.next()?, words.next()?);
+    let (high, low) = words.next()?.split_once(':')?;
+    let high = u32::from_str_radix(high, 16).ok()?;
+    let low = u32::from_str_radix(low, 16).ok()?;
+    let inode = words.next()?.parse().ok()?;
+    Some((usize::from_str_radix(start, 16).ok()?, Identity { device: makedev(high, low), inode }))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{major, minor};
+
+    use super::*;
+
+    #[test]
+    fn a_line_of_maps_names_its_object() {
+        let line = "7f0ac8000000-7f0ac8021000 rw-s 00001000 00:1a 4242                    /dev/shm/with space";
+        let (start, object) = mapping(line).unwrap();
+        assert_eq!((start, object.inode), (0x7f0a_c800_0000, 4242));
+        assert_eq!((major(object.device), minor(object.device)), (0, 0x1a));
+        for broken in ["", "7f0a", "7f-80 rw-s", "7f-80 rw-s 0 1a 1", "zz-80 rw-s 0 00:1a 1"] {
+            assert_eq!(mapping(broken), None, "{broken:?}");
+        }
+    }
+
+    #[test]
+    #[cfg(not(miri))]
+    fn a_mapping_counts_without_a_descriptor_and_a_descriptor_without_a_mapping() {
+        use std::os::fd::AsRawFd;
+
+        use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+        let path = format!("/dev/shm/tdlink-holders-{}", std::process::id());
+        let file = fs::OpenOptions::new().create_new(true).read(true).write(true).open(&path).unwrap();
+        fs::remove_file(path).unwrap();
+        file.set_len(10).unwrap();
+        let found = file.metadata().unwrap();
+        let object = Identity { device: found.dev(), inode: found.ino() };
+        let own = vec![std::process::id()];
+        assert_eq!(holders(object, Ignore::default()), own);
+        let open = Ignore { fd: Some(file.as_raw_fd()), mapping: None };
+        assert_eq!(holders(object, open), []);
+
+        // SAFETY: a new mapping.
+        let address = unsafe { mmap(std::ptr::null_mut(), 10, ProtFlags::READ, MapFlags::SHARED, &file, 0) }.unwrap();
+        assert_eq!(holders(object, open), own);
+        let both = Ignore { mapping: Some(address as usize), ..open };
+        assert_eq!(holders(object, both), []);
+        drop(file);
+        assert_eq!(holders(object, Ignore::default()), own);
+        // SAFETY: nobody has a pointer into it.
+        unsafe { munmap(address, 10) }.unwrap();
+        assert_eq!(holders(object, Ignore::default()), []);
+    }
+
+    #[test]
+    fn a_line_of_fdinfo_names_its_lock() {
+        let line = "lock:\t1: OFDLCK  ADVISORY  WRITE -1 00:1a:4242 0 0";
+        assert!(locks(line, Byte::Producer));
+        assert!(!locks(line, Byte::Name));
+        assert!(!locks("lock:\t1: POSIX  ADVISORY  WRITE 77 00:1a:4242 0 0", Byte::Producer));
+        assert!(!locks("flags:\t02", Byte::Producer));
+    }
+}

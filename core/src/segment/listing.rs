@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What names there are, for the one who looked for another.
+
+use super::SegmentName;
+
+/// Most edits between two names that one may have been typed for the other: a third of the longer one.
+const TYPO_SHARE: usize = 3;
+
+/// A name that exists and could be a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The name.
+    pub name: SegmentName,
+    /// Bytes of the object.
+    pub len: u64,
+    /// User id of its owner.
+    pub uid: u32,
+    /// Whether this process may write it.
+    pub writable: bool,
+}
+
+/// Names that could be segments, in alphabetical order: on Linux what stands in `/dev/shm`, without hidden links, our
+/// own objects beside segments, and glibc's semaphores (`sem.…`). Other systems keep no such list: none there.
+pub fn live_names() -> Vec<Listed> {
+    let mut listed = list();
+    listed.sort_by(|a, b| a.name.cmp(&b.name));
+    listed
+}
+
+#[cfg(target_os = "linux")]
+fn list() -> Vec<Listed> {
+    use std::os::unix::fs::MetadataExt;
+
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+    let entries = std::fs::read_dir(super::place::Place::directory()).into_iter().flatten().flatten();
+    let could_be = |entry: std::fs::DirEntry| {
+        let text = entry.file_name().into_string().ok().filter(|name| !name.starts_with("sem."))?;
+        let name = SegmentName::new(&text).ok()?;
+        let found = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        let writable = accessat(CWD, entry.path(), Access::WRITE_OK, AtFlags::EACCESS).is_ok();
+        Some(Listed { name, len: found.len(), uid: found.uid(), writable })
+    };
+    entries.filter_map(could_be).collect()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn list() -> Vec<Listed> {
+    Vec::new()
+}
+
+/// Puts the names that are most like `wanted` first.
+pub fn sort_by_nearness(wanted: &SegmentName, listed: &mut [Listed]) {
+    listed.sort_by_cached_key(|found| (distance(wanted, found), found.name.clone()));
+}
+
+/// The name most like `wanted`, if it is so like it that it may be meant.
+pub fn nearest<'a>(wanted: &SegmentName, listed: &'a [Listed]) -> Option<&'a Listed> {
+    let near = |found: &&Listed| {
+        let longer = wanted.as_str().chars().count().max(found.name.as_str().chars().count());
+        distance(wanted, found) * TYPO_SHARE <= longer
+    };
+    listed.iter().filter(near).min_by_key(|found| distance(wanted, found))
+}
+
+/// Letters to insert, delete, replace or swap; case counts for nothing, as it is what people get wrong first.
+fn distance(wanted: &SegmentName, found: &Listed) -> usize {
+    strsim::damerau_levenshtein(&wanted.as_str().to_lowercase(), &found.name.as_str().to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(names: &[&str]) -> Vec<Listed> {
+        let one = |name: &&str| Listed { name: SegmentName::new(name).unwrap(), len: 1, uid: 0, writable: true };
+        names.iter().map(one).collect()
+    }
+
+    fn name(text: &str) -> SegmentName {
+        SegmentName::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_name_with_a_typo_finds_the_one_that_was_meant() {
+        let there = listed(&["audio", "cam1", "touch_out", "psm_1a2b3c4d"]);
+        for (wanted, meant) in [("cam2", "cam1"), ("Touch_Out", "touch_out"), ("tuoch_out", "touch_out")] {
+            assert_eq!(nearest(&name(wanted), &there).unwrap().name.as_str(), meant);
+        }
+    }
+
+    #[test]
+    fn a_name_like_no_other_finds_none() {
+        assert_eq!(nearest(&name("xyz"), &listed(&["audio", "cam1"])), None);
+        assert_eq!(nearest(&name("cam1"), &[]), None);
+    }
+
+    #[test]
+    fn the_nearest_name_comes_first() {
+        let mut there = listed(&["audio", "camera", "cam12"]);
+        sort_by_nearness(&name("cam1"), &mut there);
+        let order: Vec<&str> = there.iter().map(|found| found.name.as_str()).collect();
+        assert_eq!(order, ["cam12", "camera", "audio"]);
+    }
+}

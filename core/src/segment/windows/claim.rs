@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Who produces under a name: a named event that its producer alone holds, so that it goes with the process.
+//!
+//! (A mutex that is owned would belong to a thread, and look abandoned when that one thread ends.)
+//!
+//! The event of a live producer is `NAME.tdlink.producer.N`; it is set when another one takes the name. The producer
+//! that was robbed may keep its event for long, so the next one uses another N. Events are looked at and made under a
+//! mutex that is held for this moment only.
+
+use std::io;
+use std::os::windows::io::{AsRawHandle, OwnedHandle};
+
+use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, WAIT_ABANDONED, WAIT_OBJECT_0};
+use windows_sys::Win32::System::Threading::{
+    CreateEventW, CreateMutexW, EVENT_MODIFY_STATE, OpenEventW, ReleaseMutex, SYNCHRONIZATION_SYNCHRONIZE, SetEvent,
+    WaitForSingleObject,
+};
+
+use super::security::CurrentUserOnly;
+use super::{failed, owned, wide};
+use crate::segment::{SegmentError, SegmentName};
+
+/// Producers of one name that can be alive at once, all but one of them robbed.
+const PRODUCERS: u32 = 16;
+/// Longest wait for the mutex, in milliseconds; it is held for microseconds.
+const PATIENCE_MS: u32 = 1000;
+
+/// The right to produce under a name, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Claim {
+    event: OwnedHandle,
+}
+
+impl Claim {
+    /// Claims `name`; the second value tells whether a live producer lost it.
+    pub(super) fn new(name: &SegmentName, takeover: bool) -> Result<(Self, bool), SegmentError> {
+        let _turn = Turn::wait(name)?;
+        let mut robbed = false;
+        let mut free = None;
+        for number in 0..PRODUCERS {
+            match open(name, number).map_err(|err| failed("looking for a producer", name, err))? {
+                None => free = free.or(Some(number)),
+                Some(event) if is_set(&event) => {}
+                Some(_) if !takeover => {
+                    return Err(SegmentError::LiveProducer { name: name.as_str().to_owned(), pid: None });
+                }
+                Some(event) => {
+                    // SAFETY: the handle is open and an event.
+                    unsafe { SetEvent(event.as_raw_handle()) };
+                    robbed = true;
+                }
+            }
+        }
+        let Some(number) = free else {
+            return Err(SegmentError::Restless { name: name.as_str().to_owned(), tries: PRODUCERS });
+        };
+        let event = create(name, number).map_err(|err| failed("claiming", name, err))?;
+        Ok((Self { event }, robbed))
+    }
+
+    /// Whether another producer took the name.
+    pub(super) fn is_lost(&self) -> bool {
+        is_set(&self.event)
+    }
+}
+
+fn event_name(name: &SegmentName, number: u32) -> Vec<u16> {
+    wide(&format!("{name}.tdlink.producer.{number}"))
+}
+
+fn open(name: &SegmentName, number: u32) -> io::Result<Option<OwnedHandle>> {
+    let name = event_name(name, number);
+    // SAFETY: the name ends in 0 and outlives the call.
+    let event = unsafe { OpenEventW(EVENT_MODIFY_STATE | SYNCHRONIZATION_SYNCHRONIZE, 0, name.as_ptr()) };
+    match owned(event) {
+        Ok(event) => Ok(Some(event)),
+        Err(err) if err.raw_os_error() == Some(ERROR_FILE_NOT_FOUND as i32) => Ok(None),
+        Err(err) => Err(err),
+    }
+}
+
+fn create(name: &SegmentName, number: u32) -> io::Result<OwnedHandle> {
+    let name = event_name(name, number);
+    let security = CurrentUserOnly::new()?;
+    // SAFETY: the attributes and the name, which ends in 0, outlive the call.
+    owned(unsafe { CreateEventW(security.attributes(), 1, 0, name.as_ptr()) })
+}
+
+fn is_set(event: &OwnedHandle) -> bool {
+    // SAFETY: the handle is open and can be waited for; 0 asks only.
+    unsafe { WaitForSingleObject(event.as_raw_handle(), 0) == WAIT_OBJECT_0 }
+}
+
+/// Nobody else claims this name meanwhile. Ends on the thread that began it.
+struct Turn {
+    mutex: OwnedHandle,
+}
+
+impl Turn {
+    fn wait(name: &SegmentName) -> Result<Self, SegmentError> {
+        let doing = "waiting for other producers";
+        let security = CurrentUserOnly::new().map_err(|err| failed(doing, name, err))?;
+        let wide = wide(&format!("{name}.tdlink.turn"));
+        // SAFETY: the attributes and the name, which ends in 0, outlive the call.
+        let mutex = owned(unsafe { CreateMutexW(security.attributes(), 0, wide.as_ptr()) });
+        let mutex = mutex.map_err(|err| failed(doing, name, err))?;
+        // SAFETY: the handle is open and can be waited for.
+        match unsafe { WaitForSingleObject(mutex.as_raw_handle(), PATIENCE_MS) } {
+            // Whoever abandoned it changed one event at most, which is there or gone.
+            WAIT_OBJECT_0 | WAIT_ABANDONED => Ok(Self { mutex }),
+            _ => Err(SegmentError::Restless { name: name.as_str().to_owned(), tries: 1 }),
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // SAFETY: this thread owns the mutex, since a `Turn` does not leave the function that waited for it.
+        unsafe { ReleaseMutex(self.mutex.as_raw_handle()) };
+    }
+}
