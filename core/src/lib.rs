@@ -14,6 +14,7 @@ compile_error!("every wire format here is little-endian and is shared in place: 
 pub mod field;
 pub mod frame;
 pub mod pixels;
+pub mod protocol;
 #[allow(unsafe_code)] // maps memory that the kernel gives us and others write to
 pub mod segment;
 pub mod sync;

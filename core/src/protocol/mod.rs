@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Wire protocols: one folder each, with the same file names.
+
+pub mod raw;

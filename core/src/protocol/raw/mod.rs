@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Raw bytes: `W·H·C` samples under a name, no header, no counter, no lock.
+//!
+//! What CPython's `SharedMemory` and TouchDesigner's Shared Memory LOP exchange. Both sides must know the size and the
+//! format beforehand, and nothing tells when a frame is complete: see [`Consumer`] for what can be known nevertheless.
+
+mod consumer;
+mod front;
+mod layout;
+mod news;
+mod producer;
+#[cfg(test)]
+mod races;
+mod reader;
+
+pub use consumer::{ConsumeError, Consumer, FrameRead, Look, Settled, Standing};
+pub use layout::{BufferError, LayoutError, RawLayout};
+pub use producer::{ProduceError, Producer};

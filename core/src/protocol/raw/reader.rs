@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MPL-2.0
+//! From the wire's rows to the private side's, in one pass.
+
+use std::ops::Range;
+
+use super::consumer::ConsumeError;
+use super::layout::{BufferError, PIECE, Shape, piece_pixels};
+use crate::frame::PixelFormat;
+use crate::pixels::{self, Converter};
+use crate::segment::Segment;
+
+/// Copies rows of the wire to the private side.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub shape: Shape,
+    pub wire: PixelFormat,
+    converter: Converter,
+    to_pixel: usize,
+    /// A piece of a row on its way.
+    scratch: Box<[u8]>,
+    /// The same piece as pixels of the private side, for comparison.
+    compared: Box<[u8]>,
+}
+
+impl Reader {
+    pub fn new(shape: Shape, wire: PixelFormat, to: PixelFormat, options: pixels::Options) -> Self {
+        let converter = Converter::new(wire, to, options);
+        let to_pixel = to.bytes();
+        let compared = vec![0; piece_pixels(wire.bytes(), to_pixel) * to_pixel].into();
+        Self { shape, wire, converter, to_pixel, scratch: vec![0; PIECE].into(), compared }
+    }
+
+    fn private_row_bytes(&self) -> usize {
+        self.shape.row_bytes / self.wire.bytes() * self.to_pixel
+    }
+
+    pub fn check(&self, dst: &[u8], stride: usize) -> Result<(), BufferError> {
+        self.shape.check_buffer(self.private_row_bytes(), stride, dst.len())
+    }
+
+    /// Whether the wire, converted, is what `frame` holds; stops at the first piece that is not.
+    pub fn same(&mut self, segment: &Segment, frame: &[u8], stride: usize) -> Result<bool, ConsumeError> {
+        let wire = self.wire.bytes();
+        let piece = self.compared.len();
+        for row in 0..self.shape.rows {
+            let mut offset = self.shape.row_offset(row);
+            let private = &frame[self.shape.private_row(row) * stride..][..self.private_row_bytes()];
+            for expected in private.chunks(piece) {
+                let bytes = &mut self.scratch[..expected.len() / self.to_pixel * wire];
+                segment.read(offset, bytes)?;
+                let found = &mut self.compared[..expected.len()];
+                self.converter.row(bytes, found)?;
+                if found != expected {
+                    return Ok(false);
+                }
+                offset += bytes.len();
+            }
+        }
+        Ok(true)
+    }
+
+    /// Copies wire rows `rows`, in ascending order of address, to where they belong in the frame `dst`.
+    pub fn copy(
+        &mut self,
+        segment: &Segment,
+        rows: Range<usize>,
+        dst: &mut [u8],
+        stride: usize,
+    ) -> Result<(), ConsumeError> {
+        if self.converter.is_copy() {
+            let first = self.shape.private_rows(&rows).start * stride;
+            segment.read_rows(self.shape.wire_rows(&rows), &mut dst[first..], stride)?;
+            return Ok(());
+        }
+        let wire = self.wire.bytes();
+        let piece = piece_pixels(wire, self.to_pixel);
+        for row in rows {
+            let mut offset = self.shape.row_offset(row);
+            let private = &mut dst[self.shape.private_row(row) * stride..][..self.private_row_bytes()];
+            for converted in private.chunks_mut(piece * self.to_pixel) {
+                let bytes = &mut self.scratch[..converted.len() / self.to_pixel * wire];
+                segment.read(offset, bytes)?;
+                self.converter.row(bytes, converted)?;
+                offset += bytes.len();
+            }
+        }
+        Ok(())
+    }
+}
