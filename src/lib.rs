@@ -1,2 +1,35 @@
 // SPDX-License-Identifier: MPL-2.0
 //! GStreamer elements for TouchDesigner's shared buffers.
+//!
+//! | element | what |
+//! | --- | --- |
+//! | `tdshmsink` | writes video into a shared buffer that TouchDesigner or Python reads |
+//! | `tdshmsrc` | reads a shared buffer that TouchDesigner or Python writes |
+
+mod diagnostics;
+mod enums;
+mod live;
+mod run;
+mod shmsink;
+mod shmsrc;
+mod video;
+
+use gst::glib;
+
+fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    diagnostics::forward_to_gstreamer();
+    shmsink::register(plugin)?;
+    shmsrc::register(plugin)
+}
+
+gst::plugin_define!(
+    tdlink,
+    env!("CARGO_PKG_DESCRIPTION"),
+    plugin_init,
+    concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
+    "MPL",
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_NAME"),
+    env!("BUILD_REL_DATE")
+);

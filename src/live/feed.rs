@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The two seams of the engine: below it a wire, above it an element.
+
+use std::time::Instant;
+
+use gst_video::{VideoColorimetry, VideoFormat, VideoInfo};
+use tdlink_core::{frame::FrameDesc, segment::wait::Waiter};
+
+/// What a wire says about the frames of one producer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeedDesc {
+    /// Name of the buffer.
+    pub name: String,
+    /// Frames as they stand on the wire.
+    pub wire: FrameDesc,
+    /// What they can be pushed as, the nearest first.
+    pub formats: Vec<VideoFormat>,
+    /// The producer's nominal rate, where the wire carries one.
+    pub framerate: Option<gst::Fraction>,
+    /// Most frames per second that can come as they are produced.
+    pub most: gst::Fraction,
+    /// The rate to sample at where the wire carries none and tells no news.
+    pub sampling: Option<gst::Fraction>,
+    /// What the wire says of its colours.
+    pub colorimetry: Option<VideoColorimetry>,
+    /// The producer's process, where it can be known.
+    pub pid: Option<u32>,
+    /// Name of the protocol, for messages.
+    pub protocol: &'static str,
+}
+
+/// Outcome of looking for a producer.
+#[derive(Debug)]
+pub enum Attach {
+    /// Its buffer is mapped.
+    Attached {
+        /// What its frames are.
+        desc: FeedDesc,
+        /// What is odd about it, in words.
+        warning: Option<String>,
+    },
+    /// It is not there yet; why, in words.
+    NotYet(String),
+    /// It is there and can never be read like this.
+    Failed(gst::ErrorMessage),
+}
+
+/// Whether the producer of an attached buffer is still the one under the name.
+#[derive(Debug)]
+pub enum Standing {
+    /// It is.
+    Here,
+    /// Not for now, but that may be a moment only.
+    Unsure,
+    /// The name is gone; the buffer can still be read.
+    Orphaned(String),
+    /// Another buffer stands under the name, or this one cannot be read any more.
+    Replaced(String),
+}
+
+/// Outcome of waiting for a new frame.
+#[derive(Debug, PartialEq)]
+pub enum News {
+    /// There is none yet.
+    None,
+    /// There is one, seen at this time.
+    Fresh(Instant),
+}
+
+/// Outcome of copying the newest frame out.
+#[derive(Debug)]
+pub enum Read {
+    /// All of it is one frame.
+    Whole {
+        /// Whether it differs from the one before, as far as was looked.
+        changed: bool,
+        /// Times that it was seen torn before, each dropped.
+        torn: u32,
+        /// Its hash, where one is asked for.
+        hash: Option<String>,
+    },
+    /// The writer was in it each time; seen that often.
+    Torn(u32),
+    /// The buffer cannot be read any more.
+    Lost(String),
+    /// Reading can never work like this.
+    Failed(gst::ErrorMessage),
+}
+
+/// A wire: where frames come from.
+pub trait Feed {
+    /// Looks for the producer, without blocking.
+    fn attach(&mut self) -> Attach;
+    /// Lets go of it.
+    fn detach(&mut self);
+    /// What frames will be if the user has said so before any producer is there.
+    fn expected(&self) -> Option<FeedDesc>;
+    /// The name of the buffer.
+    fn name(&self) -> String;
+    /// The name and what is known of the frames, for messages.
+    fn sought(&self) -> String;
+    /// Live buffers, the nearest name first, for an error that says what was looked for.
+    fn neighbours(&self) -> Vec<String>;
+    /// Downstream has changed. Whether other frames are expected now.
+    fn reconsider(&mut self) -> bool;
+    /// Is it still the one? Cheap.
+    fn standing(&mut self) -> Standing;
+    /// Frames are to be read as `info` from now on.
+    fn target(&mut self, info: &VideoInfo);
+    /// Whether there is a sign of life since the last frame that was read whole. Cheap.
+    fn glance(&mut self) -> bool;
+    /// Whether the newest frame is, byte for byte, what `last` holds.
+    fn still(&mut self, last: &gst::Buffer, info: &VideoInfo) -> bool;
+    /// Waits for a frame that was not read yet, until `until` or until `waiter` is woken.
+    fn wait_news(&mut self, waiter: &Waiter, until: Instant) -> News;
+    /// Copies the newest frame into `buffer`.
+    fn read(&mut self, buffer: &mut gst::BufferRef, info: &VideoInfo) -> Read;
+}
+
+/// The element above the engine.
+pub trait Host {
+    /// Sets caps for these frames and renegotiates the pool.
+    fn negotiate(&self, feed: &FeedDesc, settings: &super::LiveSettings) -> Result<super::Negotiated, gst::FlowError>;
+    /// Whether downstream has asked for other caps since this was last asked.
+    fn take_reconfigure(&self) -> bool;
+    /// A buffer from the negotiated pool.
+    fn alloc(&self, info: &VideoInfo) -> Result<gst::Buffer, gst::FlowError>;
+    /// The pipeline's running time; waits until it has begun.
+    fn running_time(&self) -> Result<gst::ClockTime, gst::FlowError>;
+    /// Whether the element is told to return.
+    fn flushing(&self) -> bool;
+    /// What a wait sleeps on, so that it can be told to return.
+    fn waiter(&self) -> &Waiter;
+    /// Posts an element message.
+    fn post(&self, structure: gst::Structure);
+    /// A frame's hash has changed.
+    fn image_changed(&self, hash: &str);
+    /// Posts a warning.
+    fn warn(&self, text: &str);
+    /// The one place where an error reaches the bus.
+    fn fail(&self, message: gst::ErrorMessage) -> gst::FlowError;
+    /// The read-only property `connected` has changed.
+    fn connected_changed(&self);
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What both sources share: pacing, keepalive, stall against disconnect, timestamps.
+//!
+//! TouchDesigner drops frames, pauses its timeline and cooks on demand; an encoder, a muxer with live audio
+//! and an EOS must not suffer from it. The [`Engine`] decides when a frame is due and what it is; a [`Feed`]
+//! knows one wire; a [`Host`] is the element. All of it runs on the element's streaming thread.
+
+mod engine;
+mod feed;
+mod negotiate;
+mod pacing;
+mod settings;
+mod stats;
+
+pub use engine::{Changes, Engine};
+pub use feed::{Attach, Feed, FeedDesc, Host, News, Read, Standing};
+pub use negotiate::{Negotiated, negotiate};
+pub use settings::LiveSettings;
+pub use stats::Stats;

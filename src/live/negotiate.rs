@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Caps of a source: what the wire has, cut down to what downstream takes.
+
+use gst::prelude::*;
+use gst_video::{VideoColorimetry, VideoInfo};
+
+use super::{FeedDesc, LiveSettings};
+use crate::{
+    enums::{Pacing, Transfer},
+    video,
+};
+
+/// The agreed form of the stream.
+#[derive(Debug, Clone)]
+pub struct Negotiated {
+    /// Caps as set on the pad.
+    pub info: VideoInfo,
+    /// Frames per second of constant pacing; `None`: as produced.
+    pub constant: Option<gst::Fraction>,
+}
+
+const ZERO: (i32, i32) = (0, 1);
+
+/// Caps for these frames, the best first, before downstream is asked.
+fn caps_for(feed: &FeedDesc, settings: &LiveSettings) -> gst::Caps {
+    let mut caps = gst::Caps::new_empty();
+    {
+        let caps = caps.get_mut().expect("caps that were just made");
+        for rate in rates(feed, settings) {
+            for format in &feed.formats {
+                let mut structure = gst::Structure::builder("video/x-raw")
+                    .field("format", format.to_str())
+                    .field("width", feed.wire.width.cast_signed())
+                    .field("height", feed.wire.height.cast_signed())
+                    .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+                    .field("interlace-mode", "progressive")
+                    .build();
+                match rate {
+                    Rate::Fixed(rate) => {
+                        structure.set("framerate", rate);
+                        if rate.numer() == 0 {
+                            structure.set("max-framerate", feed.most);
+                        }
+                    }
+                    Rate::Any => structure.set(
+                        "framerate",
+                        gst::FractionRange::new(gst::Fraction::new(1, i32::MAX), gst::Fraction::new(i32::MAX, 1)),
+                    ),
+                }
+                if let Some(colorimetry) = colorimetry(feed, settings, *format) {
+                    structure.set("colorimetry", colorimetry);
+                }
+                caps.append_structure(structure);
+            }
+        }
+    }
+    caps
+}
+
+#[derive(Clone, Copy)]
+enum Rate {
+    Fixed(gst::Fraction),
+    Any,
+}
+
+/// Rates to offer, the best first.
+fn rates(feed: &FeedDesc, settings: &LiveSettings) -> Vec<Rate> {
+    let asked = (settings.framerate.numer() > 0).then_some(settings.framerate);
+    let nominal = feed.framerate.filter(|rate| rate.numer() > 0);
+    let variable = Rate::Fixed(ZERO.into());
+    match settings.pacing {
+        Pacing::AsProduced => match asked.or(nominal) {
+            // A nominal rate; the intervals are the producer's own.
+            Some(rate) => vec![Rate::Fixed(rate)],
+            None => vec![variable, Rate::Any],
+        },
+        Pacing::Constant | Pacing::Auto => match asked {
+            Some(rate) => vec![Rate::Fixed(rate)],
+            None => match nominal.or(feed.sampling) {
+                Some(rate) if settings.pacing == Pacing::Constant => vec![Rate::Fixed(rate), Rate::Any],
+                None if settings.pacing == Pacing::Constant => vec![Rate::Fixed((60, 1).into()), Rate::Any],
+                // Downstream may insist on another rate, or on none.
+                Some(rate) => vec![Rate::Fixed(rate), Rate::Any, variable],
+                None => vec![variable, Rate::Any],
+            },
+        },
+    }
+}
+
+fn colorimetry(feed: &FeedDesc, settings: &LiveSettings, format: gst_video::VideoFormat) -> Option<String> {
+    if !settings.colorimetry.is_empty() {
+        return Some(settings.colorimetry.clone());
+    }
+    if let Some(said) = &feed.colorimetry
+        && settings.transfer == Transfer::Passthrough
+    {
+        return Some(written(said));
+    }
+    // Grey has no primaries and no matrix to speak of: GStreamer's own default stands, unless light was changed.
+    let grey = video::pixel_format(format).is_some_and(|pixel| pixel.channels == 1);
+    (!grey || settings.transfer != Transfer::Passthrough)
+        .then(|| written(&video::colorimetry_after(settings.transfer.into())))
+}
+
+fn written(colorimetry: &VideoColorimetry) -> String {
+    colorimetry.to_string()
+}
+
+/// Agrees with downstream of `pad`, without setting anything yet.
+///
+/// # Errors
+/// When downstream takes none of what the wire has: says both.
+pub fn negotiate(
+    pad: &gst::Pad,
+    feed: &FeedDesc,
+    settings: &LiveSettings,
+) -> Result<(gst::Caps, Negotiated), gst::ErrorMessage> {
+    let offered = caps_for(feed, settings);
+    let taken = pad.peer_query_caps(Some(&offered));
+    let mut agreed = offered.intersect_with_mode(&taken, gst::CapsIntersectMode::First);
+    if agreed.is_empty() {
+        return Err(gst::error_msg!(
+            gst::StreamError::Format,
+            (
+                "downstream takes none of what the buffer has ({}): it takes {}; a videoconvert, videoscale or videorate between them, or other values of width, height, framerate and colorimetry, would help",
+                feed.wire,
+                pad.peer_query_caps(None)
+            )
+        ));
+    }
+    let fixed_downstream = agreed
+        .structure(0)
+        .filter(|_| settings.framerate.numer() == 0)
+        .and_then(|structure| structure.get::<gst::Fraction>("framerate").ok())
+        .filter(|rate| rate.numer() > 0);
+    agreed.truncate();
+    {
+        let structure = agreed.make_mut().structure_mut(0).expect("one structure");
+        let wish = feed.framerate.or(feed.sampling).unwrap_or((60, 1).into());
+        structure.fixate_field_nearest_fraction("framerate", wish);
+    }
+    agreed.fixate();
+    let info = VideoInfo::from_caps(&agreed)
+        .map_err(|err| gst::error_msg!(gst::StreamError::Format, ("{agreed} are no video caps: {err}")))?;
+    let constant = match settings.pacing {
+        Pacing::Constant => Some(info.fps()),
+        Pacing::AsProduced => None,
+        // Fixed by the user, by downstream, or by the need to sample.
+        Pacing::Auto => (settings.framerate.numer() > 0 || feed.sampling.is_some() || forced(feed, fixed_downstream))
+            .then(|| info.fps()),
+    }
+    .filter(|rate| rate.numer() > 0);
+    Ok((agreed, Negotiated { info, constant }))
+}
+
+/// Whether downstream insists on a rate that is not the producer's own.
+fn forced(feed: &FeedDesc, fixed: Option<gst::Fraction>) -> bool {
+    fixed.is_some_and(|rate| feed.framerate != Some(rate))
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MPL-2.0
+/**
+ * SECTION:element-tdshmsink
+ *
+ * `tdshmsink` writes video into a named shared buffer: the raw bytes that TouchDesigner's Shared Memory LOP
+ * and Python's `multiprocessing.shared_memory` read.
+ *
+ * Row 0 is the bottom row unless `origin=top-left`: that is how TouchDesigner keeps textures.
+ *
+ * ## Example pipeline
+ *
+ * |[
+ * gst-launch-1.0 videotestsrc is-live=true ! video/x-raw,format=RGBA,width=1280,height=720,framerate=60/1 ! tdshmsink shm-name=cam1
+ * ]|
+ *
+ * Since: 0.1.0
+ */
+use gst::{glib, prelude::*};
+
+mod imp;
+mod output;
+mod settings;
+
+glib::wrapper! {
+    pub struct ShmSink(ObjectSubclass<imp::ShmSink>) @extends gst_base::BaseSink, gst::Element, gst::Object;
+}
+
+pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    gst::Element::register(Some(plugin), "tdshmsink", gst::Rank::NONE, ShmSink::static_type())
+}

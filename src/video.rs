@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The core's pixels and GStreamer's video formats, translated in one place.
+
+use std::sync::LazyLock;
+
+use gst_video::{VideoColorMatrix, VideoColorPrimaries, VideoColorRange, VideoColorimetry, VideoTransferFunction};
+use tdlink_core::{
+    frame::{ChannelOrder, Fourth, PixelFormat, SampleType},
+    pixels::Transfer,
+};
+
+/// Every packed format that we speak, its name and its pixel. The float ones exist from GStreamer 1.30 on.
+const FORMATS: [(&str, PixelFormat); 11] = [
+    ("RGBA", pixel(SampleType::U8, 4, ChannelOrder::Rgba, Fourth::Alpha)),
+    ("BGRA", pixel(SampleType::U8, 4, ChannelOrder::Bgra, Fourth::Alpha)),
+    ("RGBx", pixel(SampleType::U8, 4, ChannelOrder::Rgba, Fourth::Padding)),
+    ("BGRx", pixel(SampleType::U8, 4, ChannelOrder::Bgra, Fourth::Padding)),
+    ("RGB", pixel(SampleType::U8, 3, ChannelOrder::Rgba, Fourth::Alpha)),
+    ("BGR", pixel(SampleType::U8, 3, ChannelOrder::Bgra, Fourth::Alpha)),
+    ("GRAY8", pixel(SampleType::U8, 1, ChannelOrder::Rgba, Fourth::Alpha)),
+    ("RGBA64_LE", pixel(SampleType::U16, 4, ChannelOrder::Rgba, Fourth::Alpha)),
+    ("GRAY16_LE", pixel(SampleType::U16, 1, ChannelOrder::Rgba, Fourth::Alpha)),
+    ("RGBA_F16LE", pixel(SampleType::F16, 4, ChannelOrder::Rgba, Fourth::Alpha)),
+    ("RGBA_F32LE", pixel(SampleType::F32, 4, ChannelOrder::Rgba, Fourth::Alpha)),
+];
+
+const fn pixel(sample: SampleType, channels: u8, order: ChannelOrder, fourth: Fourth) -> PixelFormat {
+    PixelFormat { sample, channels, order, fourth }
+}
+
+/// The formats of [`FORMATS`] that the running GStreamer knows.
+static KNOWN: LazyLock<Vec<(gst_video::VideoFormat, PixelFormat)>> = LazyLock::new(|| {
+    FORMATS
+        .iter()
+        .map(|(name, pixel)| (gst_video::VideoFormat::from_string(name), *pixel))
+        .filter(|(format, _)| *format != gst_video::VideoFormat::Unknown)
+        .collect()
+});
+
+/// The pixel of a GStreamer format, if it is one of ours.
+pub fn pixel_format(format: gst_video::VideoFormat) -> Option<PixelFormat> {
+    KNOWN.iter().find(|(known, _)| *known == format).map(|(_, pixel)| *pixel)
+}
+
+/// The formats that pixels from the wire can be pushed as, the nearest to the wire's own first.
+///
+/// Grey stays grey where it can; colour is never offered as grey, since which mix of R, G and B that means
+/// is for a converter downstream to decide.
+pub fn formats_for(wire: PixelFormat) -> Vec<gst_video::VideoFormat> {
+    let mut formats: Vec<_> = KNOWN.iter().filter(|(_, to)| wire.channels == 1 || to.channels > 1).copied().collect();
+    formats.sort_by_key(|(_, to)| distance(wire, *to));
+    formats.into_iter().map(|(format, _)| format).collect()
+}
+
+/// How much is lost or invented between the wire and a format: depth first, then channels, then order.
+fn distance(wire: PixelFormat, to: PixelFormat) -> (u8, u8, u8) {
+    let depth = match (wire.sample, to.sample) {
+        (from, to) if from == to => 0,
+        // A wider sample keeps all that a narrow one has; the reverse does not.
+        (SampleType::U8, SampleType::U16) => 1,
+        (SampleType::F16, SampleType::F32) => 1,
+        (SampleType::F16 | SampleType::F32, SampleType::U16) => 2,
+        (SampleType::U16, SampleType::U8) | (SampleType::F16 | SampleType::F32, SampleType::U8) => 3,
+        _ => 4,
+    };
+    let channels = match wire.channels {
+        1 => u8::from(to.channels != 1),
+        2 => u8::from(to.channels != 4),
+        n => u8::from(to.channels != n),
+    };
+    let order = u8::from(wire.order != to.order) + 2 * u8::from(to.channels == 4 && !to.has_alpha());
+    (depth, channels, order)
+}
+
+/// Everything that the pads of both shm elements can carry in system memory.
+pub fn template_caps() -> gst::Caps {
+    gst_video::VideoCapsBuilder::new().format_list(KNOWN.iter().map(|(format, _)| *format)).build()
+}
+
+/// What the pixels mean after `transfer`, when the wire says nothing else: sRGB, which is what TouchDesigner's
+/// fixed-point textures hold unless a project asks for a working colour space.
+pub fn colorimetry_after(transfer: Transfer) -> VideoColorimetry {
+    let function = match transfer {
+        Transfer::Passthrough | Transfer::LinearToSrgb => VideoTransferFunction::Srgb,
+        Transfer::SrgbToLinear => VideoTransferFunction::Gamma10,
+        Transfer::LinearToPq => VideoTransferFunction::Smpte2084,
+        Transfer::LinearToHlg => VideoTransferFunction::AribStdB67,
+    };
+    VideoColorimetry::new(VideoColorRange::Range0_255, VideoColorMatrix::Rgb, function, VideoColorPrimaries::Bt709)
+}
+
+/// A buffer that is no frame of `info`: both sizes.
+pub fn unmapped(buffer: &gst::BufferRef, info: &gst_video::VideoInfo) -> gst::ErrorMessage {
+    gst::error_msg!(
+        gst::ResourceError::Failed,
+        (
+            "a buffer of {} bytes cannot be mapped: a frame of {}×{} {} has {}",
+            buffer.size(),
+            info.width(),
+            info.height(),
+            info.format(),
+            info.size()
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first_name(sample: SampleType, channels: u8, order: ChannelOrder) -> String {
+        gst::init().unwrap();
+        let wire = PixelFormat::new(sample, channels, order).unwrap();
+        formats_for(wire)[0].to_str().to_string()
+    }
+
+    #[test]
+    fn the_wires_own_format_is_offered_first() {
+        assert_eq!(first_name(SampleType::U8, 4, ChannelOrder::Rgba), "RGBA");
+        assert_eq!(first_name(SampleType::U8, 4, ChannelOrder::Bgra), "BGRA");
+        assert_eq!(first_name(SampleType::U8, 3, ChannelOrder::Bgra), "BGR");
+        assert_eq!(first_name(SampleType::U8, 1, ChannelOrder::Rgba), "GRAY8");
+        assert_eq!(first_name(SampleType::U16, 1, ChannelOrder::Rgba), "GRAY16_LE");
+        assert_eq!(first_name(SampleType::U16, 4, ChannelOrder::Rgba), "RGBA64_LE");
+    }
+
+    #[test]
+    fn two_channels_become_rgba() {
+        assert_eq!(first_name(SampleType::U8, 2, ChannelOrder::Rgba), "RGBA");
+    }
+
+    #[test]
+    fn colour_is_never_offered_as_grey() {
+        gst::init().unwrap();
+        let wire = PixelFormat::new(SampleType::U8, 4, ChannelOrder::Rgba).unwrap();
+        assert!(formats_for(wire).iter().all(|format| pixel_format(*format).unwrap().channels > 1));
+    }
+}
