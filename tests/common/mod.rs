@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What the integration tests share. They know the elements only by name and property, as an application does.
+#![allow(dead_code)] // each test file uses its part
+
+pub mod frames;
+pub mod machine;
+pub mod name;
+pub mod peer;
+pub mod recorder;
+pub mod run;
+
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+/// How long something that must happen soon may take on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How soon a state change, a flush or an EOS must be through, whatever the element waits for.
+pub const PROMPT: Duration = Duration::from_secs(1);
+
+/// GStreamer with the elements under test, registered from this very build.
+pub fn init() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        gst::init().expect("GStreamer starts");
+        gsttdlink::plugin_register_static().expect("the plugin registers");
+    });
+}
+
+/// Looks again and again until `look` finds something; what it waits for is outside this process and tells nobody.
+pub fn poll<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// Runs `action` and asserts that it was through within `limit`.
+pub fn prompt<T>(what: &str, limit: Duration, action: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = action();
+    let took = start.elapsed();
+    assert!(took <= limit, "{what} took {took:?}, expected at most {limit:?}");
+    result
+}

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MPL-2.0
+"""What the peers of the tests share. Python 3.8 or newer; the standard library's SharedMemory, as programs beside
+TouchDesigner use it."""
+import os
+import sys
+from multiprocessing import resource_tracker, shared_memory
+
+SHM = "/dev/shm/"
+
+
+def untrack(shm):
+    """Before Python 3.13 this is the only way to keep the resource tracker from unlinking what was merely opened."""
+    resource_tracker.unregister(shm._name, "shared_memory")
+
+
+def create(name, size, tracked=False):
+    """A new segment. Untracked, so that a killed sender leaves its name behind; tracked, the tracker removes it."""
+    shm = shared_memory.SharedMemory(name=name, create=True, size=size)
+    if not tracked:
+        untrack(shm)
+    return shm
+
+
+def attach(name, tracked=False):
+    """An existing segment. Tracked, as Python does by default: the name goes when this process exits."""
+    shm = shared_memory.SharedMemory(name=name)
+    if not tracked:
+        untrack(shm)
+    return shm
+
+
+def unlink(name):
+    """Takes the name away; mappings of it live on."""
+    os.unlink(SHM + name)
+
+
+def serve(commands):
+    """Answers each line of stdin with one line: what the command returns, or `error` and why not."""
+    for line in sys.stdin:
+        words = line.split()
+        try:
+            answer = commands[words[0]](*words[1:])
+        except Exception as error:  # the test process decides what is fatal
+            answer = "error %s: %s" % (type(error).__name__, " ".join(str(error).split()))
+        print(answer, flush=True)
