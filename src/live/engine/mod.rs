@@ -238,11 +238,8 @@ impl Engine {
             let arrived = self.running_time(host)?.saturating_sub(ago);
             match got {
                 Got::Fresh(buffer) => return Ok(Some(self.stamp(buffer, arrived, self.nominal()))),
-                // Torn: the writer is at it, so there will be a whole one in a moment.
-                Got::Nothing if self.linked => {
-                    self.pending = Some(at);
-                    self.sleep(host, Instant::now() + AGAIN)?;
-                }
+                // Torn: the writer is at it, and the next wait ends when it is done.
+                Got::Nothing if self.linked => self.sleep(host, Instant::now() + AGAIN)?,
                 Got::Same | Got::Nothing => {}
             }
         }

@@ -108,7 +108,7 @@ pub struct Consumer {
     reader: Reader,
     front: Front,
     news: News,
-    /// Reads of late that met the writer: up by one; down by two for each time that it was seen to rest.
+    /// Reads of late that met the writer: up by one; down by three for each time that it was seen to rest.
     met: u8,
     /// When it moved last before the rest that was counted last.
     rested: Duration,
@@ -237,7 +237,7 @@ impl Consumer {
             let now = self.clock.elapsed();
             if self.front.still(now) >= LONG_REST && self.rested != self.front.moved() {
                 self.rested = self.front.moved();
-                self.met = self.met.saturating_sub(2);
+                self.met = self.met.saturating_sub(3);
             }
             let rest = if self.met >= RESTLESS { STOPPED } else { REST };
             if (self.front.still(now) >= rest || !self.front.is_news()) && !self.front.is_half(now) {
@@ -331,7 +331,7 @@ const REST: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_millis(5);
 /// A rest that is no pause for breath.
 const LONG_REST: Duration = Duration::from_millis(3);
-/// Reads that met the writer, and two less for each long rest, before it is taken for one that hardly ever rests.
+/// Reads that met the writer, and three less for each long rest, before it is taken for one that hardly ever rests.
 const RESTLESS: u8 = 6;
 /// Pause between two looks for the writer.
 const MOMENT: Duration = Duration::from_micros(100);
