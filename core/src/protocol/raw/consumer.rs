@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The end that reads.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::front::{Front, STOPPED};
+use super::chase::{Chase, Chased, Wire};
+use super::front::{Front, Line, STOPPED};
 use super::layout::{BufferError, LayoutError, RawLayout};
 use super::news::News;
 use super::reader::Reader;
@@ -107,6 +109,9 @@ pub struct Consumer {
     segment: Arc<Segment>,
     reader: Reader,
     front: Front,
+    chase: Chase,
+    /// Reads in a row that found the writer in the frame.
+    failed: u8,
     news: News,
     /// Reads of late that met the writer: up by one; down by three for each time that it was seen to rest.
     met: u8,
@@ -155,6 +160,8 @@ impl Consumer {
             met: 0,
             rested: Duration::MAX,
             front,
+            chase: Chase::new(shape.frame_bytes(), shape.rows, layout.desc.format.bytes()),
+            failed: 0,
             news: News::new(shape.frame_bytes()),
             segment,
             fresh: true,
@@ -192,6 +199,9 @@ impl Consumer {
     /// # Errors
     /// The memory was cut short.
     pub fn settled(&mut self) -> Result<Settled, ConsumeError> {
+        if self.failed >= CHASED {
+            return Ok(Settled::Now);
+        }
         self.glance()?;
         let now = self.clock.elapsed();
         let still = self.front.still(now);
@@ -212,11 +222,26 @@ impl Consumer {
     pub fn read(&mut self, dst: &mut [u8], stride: usize) -> Result<FrameRead, ConsumeError> {
         self.reader.check(dst, stride)?;
         self.look()?;
-        let deadline = self.clock.elapsed() + PATIENCE;
         let mut torn_attempts = 0;
+        if self.failed >= CHASED {
+            let Self { segment, reader, clock, chase, .. } = self;
+            let chased = chase.read(&mut Live { segment, reader, dst, stride, clock: *clock })?;
+            self.fresh = true;
+            // Whatever rest it seems to take, it may have been stopped anywhere.
+            self.met = 2 * RESTLESS;
+            self.failed = if chased == Chased::Rests { self.failed - 1 } else { 2 * CHASED };
+            match chased {
+                Chased::Whole => return Ok(FrameRead { whole: true, torn_attempts, changed: true }),
+                Chased::Torn => return Ok(FrameRead { whole: false, torn_attempts: 1, changed: true }),
+                Chased::Rests => torn_attempts = 1,
+            }
+            self.glance()?;
+        }
+        let deadline = self.clock.elapsed() + PATIENCE;
         loop {
             let changed = self.fresh;
             if self.wait_for_rest(deadline)? && self.copy(dst, stride)? {
+                self.failed = 0;
                 self.fresh = self.front.is_news();
                 self.remember()?;
                 return Ok(FrameRead { whole: true, torn_attempts, changed });
@@ -224,6 +249,7 @@ impl Consumer {
             torn_attempts += 1;
             self.fresh = true;
             if torn_attempts >= ATTEMPTS || self.clock.elapsed() >= deadline {
+                self.failed = (self.failed + 1).min(2 * CHASED);
                 self.met = (self.met + 1).min(2 * RESTLESS);
                 return Ok(FrameRead { whole: false, torn_attempts, changed: true });
             }
@@ -239,8 +265,10 @@ impl Consumer {
                 self.rested = self.front.moved();
                 self.met = self.met.saturating_sub(3);
             }
-            let rest = if self.met >= RESTLESS { STOPPED } else { REST };
-            if (self.front.still(now) >= rest || !self.front.is_news()) && !self.front.is_half(now) {
+            let restless = self.met >= RESTLESS;
+            let rest = if restless { STOPPED } else { REST };
+            let same = !restless && !self.front.is_news();
+            if (self.front.still(now) >= rest || same) && !self.front.is_half(now) {
                 return Ok(true);
             }
             if now >= deadline {
@@ -323,6 +351,8 @@ impl Consumer {
     }
 }
 
+/// After so many reads in a row that found the writer in the frame, it is chased.
+const CHASED: u8 = 8;
 /// Copies of one read.
 const ATTEMPTS: u32 = 4;
 /// A writer that has not moved for so long is not in the middle of a frame, unless it was stopped there.
@@ -337,3 +367,41 @@ const RESTLESS: u8 = 6;
 const MOMENT: Duration = Duration::from_micros(100);
 /// Frames farther apart than this are remembered whole; there is time for it.
 const SLOW: Duration = Duration::from_millis(100);
+
+/// A chase's view of one read.
+struct Live<'a> {
+    segment: &'a Segment,
+    reader: &'a mut Reader,
+    dst: &'a mut [u8],
+    stride: usize,
+    clock: Instant,
+}
+
+impl Wire for Live<'_> {
+    type Error = ConsumeError;
+
+    fn now(&mut self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    fn sample(&mut self, offset: usize, bytes: &mut [u8]) -> Result<(), ConsumeError> {
+        Ok(self.segment.read(self.reader.shape.offset + offset, bytes)?)
+    }
+
+    fn foreign(&mut self, bytes: &mut Line) -> Result<(), ConsumeError> {
+        let len = self.reader.shape.offset.min(bytes.len());
+        Ok(self.segment.read(0, &mut bytes[..len])?)
+    }
+
+    fn copy(&mut self, rows: Range<usize>) -> Result<(), ConsumeError> {
+        self.reader.copy(self.segment, rows, self.dst, self.stride)
+    }
+
+    fn patch(&mut self, offset: usize, bytes: &[u8]) -> Result<(), ConsumeError> {
+        self.reader.patch(offset, bytes, self.dst, self.stride)
+    }
+
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}

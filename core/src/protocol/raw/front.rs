@@ -53,16 +53,14 @@ struct Site {
 impl Front {
     /// Sites for a frame of `bytes` bytes, which is not empty. The first and the last bytes are among them.
     pub fn new(bytes: usize) -> Self {
-        let count = (bytes / SPACING).clamp(1, SITES);
-        let last = bytes.saturating_sub(LINE);
-        let sites = (0..count).map(|n| {
-            let even = last * n / (count - 1).max(1);
-            // Elsewhere in each band, so that sites do not stand in one column.
-            let inner = n > 0 && n + 1 < count;
-            let offset = if inner { (even + scatter(n) % (last / count).max(1)).min(last) } else { even };
-            Site { offset, line: [0; LINE], whole: [0; LINE], heat: HOT, changes: 0 }
-        });
-        Self { sites: sites.collect(), width: LINE.min(bytes), differ: 0, latest: 0, moved: Duration::ZERO }
+        let site = |offset| Site { offset, line: [0; LINE], whole: [0; LINE], heat: HOT, changes: 0 };
+        Self {
+            sites: places(bytes).map(site).collect(),
+            width: LINE.min(bytes),
+            differ: 0,
+            latest: 0,
+            moved: Duration::ZERO,
+        }
     }
 
     /// Remembers what stands there, without making anything of it.
@@ -154,6 +152,19 @@ impl Front {
     fn mask(&self, of: impl Fn(&Site) -> bool) -> u64 {
         self.sites.iter().enumerate().filter(|(_, site)| of(site)).fold(0, |mask, (n, _)| mask | 1 << n)
     }
+}
+
+/// Where the sites of a frame of `bytes` bytes are.
+pub(super) fn places(bytes: usize) -> impl Iterator<Item = usize> {
+    let count = (bytes / SPACING).clamp(1, SITES);
+    let last = bytes.saturating_sub(LINE);
+    (0..count).map(move |n| {
+        let even = last * n / (count - 1).max(1);
+        // Elsewhere in each band, so that sites do not stand in one column.
+        let inner = n > 0 && n + 1 < count;
+        // And each in one piece of what writers store at once.
+        if inner { (even + scatter(n) % (last / count).max(1)).min(last) / LINE * LINE } else { even }
+    })
 }
 
 /// The lowest site in a mask, 64 in an empty one.

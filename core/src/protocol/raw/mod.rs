@@ -4,6 +4,7 @@
 //! What CPython's `SharedMemory` and TouchDesigner's Shared Memory LOP exchange. Both sides must know the size and the
 //! format beforehand, and nothing tells when a frame is complete: see [`Consumer`] for what can be known nevertheless.
 
+mod chase;
 mod consumer;
 mod front;
 mod layout;
@@ -12,6 +13,8 @@ mod producer;
 #[cfg(test)]
 mod races;
 mod reader;
+#[cfg(test)]
+mod simulated;
 
 pub use consumer::{ConsumeError, Consumer, FrameRead, Look, Settled, Standing};
 pub use layout::{BufferError, LayoutError, RawLayout};

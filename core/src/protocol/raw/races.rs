@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A writer that asks nobody, and a reader beside it. A frame that is read as whole must be one frame.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::chase::{Chase, Chased, Wire};
+use super::front::Line;
 use super::{Consumer, RawLayout};
 use crate::frame::{ChannelOrder, FrameDesc, Origin, PixelFormat, SampleType};
 use crate::pixels;
-use crate::segment::Segment;
+use crate::segment::{AccessError, Segment};
 
 /// How a writer writes.
 #[derive(Debug, Clone, Copy)]
@@ -155,4 +158,82 @@ fn a_writer_that_stops_in_the_middle_of_a_frame_is_noticed() {
         assert!(tally.is_nearly_right(), "stamps {stamps}: {tally:?}");
         assert!(tally.torn > 0 && tally.whole > 100, "stamps {stamps}: {tally:?}");
     }
+}
+
+/// A chase's view of a segment that holds rows of `row` bytes and nothing else.
+struct Bare<'a> {
+    segment: &'a Segment,
+    frame: Vec<u8>,
+    row: usize,
+    clock: Instant,
+}
+
+impl Wire for Bare<'_> {
+    type Error = AccessError;
+
+    fn now(&mut self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    fn sample(&mut self, offset: usize, bytes: &mut [u8]) -> Result<(), AccessError> {
+        self.segment.read(offset, bytes)
+    }
+
+    fn foreign(&mut self, _: &mut Line) -> Result<(), AccessError> {
+        Ok(())
+    }
+
+    fn copy(&mut self, rows: Range<usize>) -> Result<(), AccessError> {
+        let bytes = rows.start * self.row..rows.end * self.row;
+        self.segment.read(bytes.start, &mut self.frame[bytes])
+    }
+
+    fn patch(&mut self, offset: usize, bytes: &[u8]) -> Result<(), AccessError> {
+        self.frame[offset..][..bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "races in real time")]
+fn no_frame_that_is_chased_is_torn() {
+    let mut all = 0;
+    for (row, rows) in [(1280 * 4, 720), (1920 * 4, 1080), (3840 * 4, 2160)] {
+        let segment = Segment::heap(row * rows);
+        let stop = AtomicBool::new(false);
+        let (mut whole, mut wrong) = (0, Vec::new());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut frames: Vec<_> = (0..4).map(|fill| vec![fill; row * rows]).collect();
+                for n in 1u64.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let frame = &mut frames[usize::try_from(n % 4).unwrap()];
+                    frame.chunks_mut(row).for_each(|row| row[..8].copy_from_slice(&n.to_le_bytes()));
+                    segment.write(0, frame).unwrap();
+                }
+            });
+            let mut chase = Chase::new(row * rows, rows, 4);
+            let mut wire = Bare { segment: &segment, frame: vec![0; row * rows], row, clock: Instant::now() };
+            for _ in 0..150 {
+                if chase.read(&mut wire).unwrap() == Chased::Whole {
+                    whole += 1;
+                    wrong.extend(mixture(&wire.frame, row, false));
+                    let fill = &wire.frame[8..9];
+                    wrong.extend(wire.frame.chunks(row).any(|row| row[row.len() - 1..] != *fill).then_some((0, 0)));
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        eprintln!("rows of {row}: {whole} whole of 150, wrong {wrong:?}");
+        assert!(wrong.is_empty(), "rows of {row}: {wrong:?}");
+        all += whole;
+    }
+    // How many depends on how busy the machine is.
+    assert!(all > 0, "no frame in 450 reads");
 }

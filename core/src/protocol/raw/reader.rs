@@ -86,4 +86,23 @@ impl Reader {
         }
         Ok(())
     }
+
+    /// Puts `bytes`, whole pixels of the wire that stand at `offset` in the frame, where they belong in `dst`.
+    pub fn patch(
+        &mut self,
+        offset: usize,
+        mut bytes: &[u8],
+        dst: &mut [u8],
+        stride: usize,
+    ) -> Result<(), ConsumeError> {
+        let (mut row, mut column) = (offset / self.shape.row_bytes, offset % self.shape.row_bytes);
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(self.shape.row_bytes - column));
+            let at = self.shape.private_row(row) * stride + column / self.wire.bytes() * self.to_pixel;
+            let len = now.len() / self.wire.bytes() * self.to_pixel;
+            self.converter.row(now, &mut dst[at..at + len])?;
+            (bytes, row, column) = (later, row + 1, 0);
+        }
+        Ok(())
+    }
 }
