@@ -217,6 +217,10 @@ impl Consumer {
     /// A frame is copied when nothing has moved for a millisecond, and is whole when nothing moves until the copy is
     /// done. It waits for such a moment no longer than 5 ms, and copies four times at most.
     ///
+    /// A writer that reads keep meeting is followed instead, for five of its frames or 60 ms at most (20 ms before its
+    /// pace is known): each part of the frame is copied when it has certainly been written and not yet been written
+    /// again.
+    ///
     /// # Errors
     /// `dst` too small, or the memory was cut short.
     pub fn read(&mut self, dst: &mut [u8], stride: usize) -> Result<FrameRead, ConsumeError> {
