@@ -10,7 +10,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tdlink_core::frame::{ChannelOrder, PixelFormat, SampleType};
-use tdlink_core::pixels::{Alpha, Converter, Options, Transfer};
+use tdlink_core::pixels::{self, Alpha, Converter, Options, Transfer};
 
 const SIZES: [(&str, usize, usize); 3] = [("720p", 1280, 720), ("1080p", 1920, 1080), ("4K", 3840, 2160)];
 const SLOTS: usize = 4;
@@ -124,7 +124,9 @@ fn convert(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new("flipped", name), |bencher| {
                 bencher.iter(|| {
                     let (src, dst) = frames.next();
-                    for (src, dst) in src.chunks_exact(src_row).zip(dst.chunks_exact_mut(dst_row).rev()) {
+                    for (row, src) in src.chunks_exact(src_row).enumerate() {
+                        let (above, dst) = dst[..(height - row) * dst_row].split_at_mut((height - row - 1) * dst_row);
+                        pixels::warm(&above[above.len().saturating_sub(dst_row)..]);
                         inward(src, dst);
                     }
                 });

@@ -5,7 +5,10 @@ use gst_video::{VideoInfo, prelude::*};
 use tdlink_core::{
     frame::{FrameDesc, PixelFormat},
     pixels,
-    protocol::raw::{ProduceError, Producer, RawLayout},
+    protocol::{
+        copy::CopyThreads,
+        raw::{ProduceError, Producer, RawLayout},
+    },
     segment::{AccessError, Published, SegmentError, SegmentName},
 };
 
@@ -84,7 +87,8 @@ impl Output {
             return Ok((!same).then_some(layout.desc));
         }
         let options = self.settings.create_options();
-        let producer = Producer::create(&self.name, layout, from, pixels::Options::default(), &options)?;
+        let producer =
+            Producer::create(&self.name, layout, from, pixels::Options::default(), &options, CopyThreads::new(0))?;
         tracing::info!("{}: {:?}", self.name, producer.acquired());
         self.buffer = Some(Buffer { info, from, layout, producer, blank: true });
         Ok(Some(layout.desc))

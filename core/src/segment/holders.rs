@@ -34,6 +34,12 @@ pub(super) fn holders(object: Identity, ignore: Ignore) -> Vec<u32> {
         .collect()
 }
 
+/// Whether another process uses the object.
+pub(crate) fn used_by_others(object: Identity) -> bool {
+    let own = std::process::id();
+    holders(object, Ignore::default()).into_iter().any(|pid| pid != own)
+}
+
 /// The process whose lock of `byte` lies on the object. (`F_OFD_GETLK` tells that there is one, but not whose.)
 pub(super) fn locker(object: Identity, byte: Byte) -> Option<u32> {
     processes().find(|&pid| {
@@ -124,18 +130,18 @@ mod tests {
         let own = vec![std::process::id()];
         assert_eq!(holders(object, Ignore::default()), own);
         let open = Ignore { fd: Some(file.as_raw_fd()), mapping: None };
-        assert_eq!(holders(object, open), []);
+        assert_eq!(holders(object, open), Vec::<u32>::new());
 
         // SAFETY: a new mapping.
         let address = unsafe { mmap(std::ptr::null_mut(), 10, ProtFlags::READ, MapFlags::SHARED, &file, 0) }.unwrap();
         assert_eq!(holders(object, open), own);
         let both = Ignore { mapping: Some(address as usize), ..open };
-        assert_eq!(holders(object, both), []);
+        assert_eq!(holders(object, both), Vec::<u32>::new());
         drop(file);
         assert_eq!(holders(object, Ignore::default()), own);
         // SAFETY: nobody has a pointer into it.
         unsafe { munmap(address, 10) }.unwrap();
-        assert_eq!(holders(object, Ignore::default()), []);
+        assert_eq!(holders(object, Ignore::default()), Vec::<u32>::new());
     }
 
     #[test]

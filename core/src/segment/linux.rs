@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fd::AsRawFd;
 use rustix::fs::{FileType, Mode, Stat, fchmod, fstat, lstat, rename, unlink};
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -25,9 +25,10 @@ use rustix::process::geteuid;
 use super::holders::{Ignore, holders, locker};
 use super::lock::{self, Byte};
 use super::place::{self, Access, Place};
+use super::process::Fd;
 use super::unix::{Mapping, identity, open_shared};
 use super::unnamed::{Unnamed, link_open, reserve};
-use super::{Acquired, CreateOptions, Identity, Published, Segment, SegmentError, SegmentName};
+use super::{Acquired, CreateOptions, Identity, Process, Published, Segment, SegmentError, SegmentName};
 
 /// The second link of a producer's object.
 const KEEP: &str = "keep";
@@ -45,7 +46,7 @@ const TRIES: u32 = 1000;
 /// An open object that is locked, or about to be.
 #[derive(Debug, Clone)]
 struct Object {
-    fd: Arc<OwnedFd>,
+    fd: Arc<Fd>,
     identity: Identity,
 }
 
@@ -58,7 +59,7 @@ pub(super) struct Owner {
     options: CreateOptions,
     acquired: Acquired,
     /// A forked child has this value too, and must not unlink what its parent still publishes.
-    process: u32,
+    process: Process,
     /// Calls of `keep_published` since the name was looked at.
     turn: u32,
 }
@@ -75,7 +76,7 @@ impl Owner {
                 return Err(error);
             }
         };
-        let process = std::process::id();
+        let process = Process::current();
         Ok(Self { segment, object, place, options: options.clone(), acquired, process, turn: 0 })
     }
 
@@ -100,7 +101,7 @@ impl Owner {
                 return Ok(Some(published));
             }
             if self.acquired != Acquired::Adopted {
-                match link_open(&self.object.fd, place.path()) {
+                match link_open(&*self.object.fd, place.path()) {
                     Ok(()) => return Ok(Some(Published::Republished)),
                     Err(Errno::EXIST) => return Ok(None),
                     // An object without any link cannot get one again.
@@ -170,7 +171,7 @@ impl Owner {
 
     /// Puts the second link back, should it be gone.
     fn mark(&self) {
-        match link_open(&self.object.fd, &self.place.hidden(KEEP)) {
+        match link_open(&*self.object.fd, &self.place.hidden(KEEP)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => tracing::warn!(name = self.place.name(), %errno, "the hidden link cannot be put back"),
         }
@@ -179,7 +180,7 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        if self.process == std::process::id() {
+        if self.process.is_current() {
             give_up(&self.place, &self.object, self.acquired);
         }
     }
@@ -243,7 +244,9 @@ fn settle<T>(place: &Place, mut look: impl FnMut() -> Result<Option<T>, SegmentE
 /// One look at a name, and the step that it calls for.
 fn attempt(place: &Place, len: usize, options: &CreateOptions) -> Result<Option<(Object, Acquired)>, SegmentError> {
     match open_shared(place, Access::ReadWrite, options.allow_other_user) {
-        Ok((fd, found)) => existing(place, Object { fd: Arc::new(fd), identity: identity(&found) }, len, options),
+        Ok((fd, found)) => {
+            existing(place, Object { fd: Arc::new(Fd::new(fd)), identity: identity(&found) }, len, options)
+        }
         Err(SegmentError::NotFound { .. }) => match open_hidden(place, KEEP)? {
             Some(object) => nameless(place, object, len, options),
             None => put(place, None, len, options, Acquired::Created),
@@ -310,7 +313,7 @@ fn nameless(
         return put(place, Some(&object), len, options, Acquired::Recovered);
     }
     renew(place, &object, len, options)?;
-    match link_open(&object.fd, place.path()) {
+    match link_open(&*object.fd, place.path()) {
         Ok(()) => Ok(Some((object, Acquired::Recovered))),
         // There is a name again, or the object has no link left.
         Err(Errno::EXIST | Errno::NOENT) => Ok(None),
@@ -448,7 +451,7 @@ fn open_hidden(place: &Place, role: &str) -> Result<Option<Object>, SegmentError
         Ok(fd) => {
             let found = fstat(&fd).map_err(place.failed("fstat"))?;
             judge(place, role, &found)?;
-            Ok(Some(Object { fd: Arc::new(fd), identity: identity(&found) }))
+            Ok(Some(Object { fd: Arc::new(Fd::new(fd)), identity: identity(&found) }))
         }
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(place.failed("opening the hidden link")(errno)),
@@ -509,7 +512,7 @@ fn give_up(place: &Place, object: &Object, acquired: Acquired) {
 }
 
 fn map(place: &Place, object: &Object, len: usize) -> Result<Arc<Segment>, SegmentError> {
-    Ok(Arc::new(Segment::over(Mapping::map(Arc::clone(&object.fd), len, true, place.clone())?)))
+    Ok(Arc::new(Segment::over(Mapping::map_locked(&object.fd, len, place.clone())?)))
 }
 
 #[cfg(all(test, not(miri)))]

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::place::{Access, Place};
 use super::unix::{Mapping, open_shared};
-use super::{Acquired, CreateOptions, Linked, Published, Segment, SegmentError, SegmentName};
+use super::{Acquired, CreateOptions, Linked, Process, Published, Segment, SegmentError, SegmentName};
 
 /// How often a name that comes and goes is tried.
 const TRIES: u32 = 10;
@@ -26,7 +26,7 @@ pub(super) struct Owner {
     options: CreateOptions,
     acquired: Acquired,
     /// A forked child has this value too, and must not unlink what its parent still publishes.
-    process: u32,
+    process: Process,
 }
 
 impl Owner {
@@ -57,7 +57,7 @@ impl Owner {
     }
 
     fn new(segment: Arc<Segment>, len: usize, place: Place, options: &CreateOptions, acquired: Acquired) -> Self {
-        Self { segment, len, place, options: options.clone(), acquired, process: std::process::id() }
+        Self { segment, len, place, options: options.clone(), acquired, process: Process::current() }
     }
 
     pub(super) fn segment(&self) -> &Arc<Segment> {
@@ -102,7 +102,7 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        let ours = self.acquired != Acquired::Adopted && self.process == std::process::id();
+        let ours = self.acquired != Acquired::Adopted && self.process.is_current();
         if ours
             && matches!(self.segment.linked(), Ok(Linked::Here))
             && let Err(error) = unlink(&self.place)
@@ -130,7 +130,7 @@ fn make(place: &Place, len: usize, options: &CreateOptions) -> Result<Option<Arc
 
 fn map(place: &Place, fd: OwnedFd, len: usize) -> Result<Arc<Segment>, SegmentError> {
     let len = whole_pages(len) as usize;
-    Ok(Arc::new(Segment::over(Mapping::map(Arc::new(fd), len, true, place.clone())?)))
+    Ok(Arc::new(Segment::over(Mapping::map(fd, len, true, place.clone())?)))
 }
 
 fn unlink(place: &Place) -> Result<(), SegmentError> {

@@ -11,6 +11,9 @@
 //! A copy of bytes that another program is writing can be torn; only a protocol can tell. A segment that another
 //! program cuts short is an error of the access that meets it ([`AccessError::Truncated`]), not a signal.
 
+mod bell;
+mod clock;
+mod control;
 mod error;
 #[cfg(unix)]
 mod guard;
@@ -21,21 +24,25 @@ mod holders;
 #[cfg(target_os = "linux")]
 mod linux;
 mod listing;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod lock;
 #[cfg(target_os = "macos")]
 mod macos;
+mod memory;
 mod name;
 mod owned;
 #[cfg(unix)]
 #[cfg_attr(target_os = "macos", path = "macos/place.rs")]
 mod place;
+mod process;
 mod rows;
 #[cfg(unix)]
 mod unix;
 #[cfg(target_os = "linux")]
 mod unnamed;
 pub mod wait;
+#[cfg(all(test, loom))]
+mod watched;
 #[cfg(windows)]
 mod windows;
 mod words;
@@ -46,13 +53,22 @@ compile_error!("named shared memory is written for Linux, macOS and Windows");
 use std::ptr::NonNull;
 use std::sync::atomic::{Ordering, fence};
 
+pub use bell::{Bell, SLEEPERS};
+pub use clock::{monotonic_ns, monotonic_ns_at};
+pub use control::{ControlSegment, MAX_ROWS, PixelSegment, RowClaim, remove_pixels};
 pub use error::{AccessError, SegmentError};
+#[cfg(target_os = "linux")]
+pub(crate) use holders::used_by_others;
 pub use listing::{Listed, live_names, nearest, sort_by_nearness};
+pub use memory::SlotMemory;
 pub use name::{MAX_NAME_BYTES, NameError, SegmentName};
 pub use owned::{Acquired, CreateOptions, OwnedSegment, Published};
+pub(crate) use process::Process;
 pub use rows::Rows;
 #[cfg(unix)]
 use unix as os;
+#[cfg(all(test, loom))]
+pub(crate) use watched::Watched;
 #[cfg(windows)]
 use windows as os;
 
@@ -224,6 +240,18 @@ impl Segment {
         // SAFETY: `at` proved that the segment's rows are mapped, `writable` that they may be written, `fits_buffer`
         // that `src` holds its own.
         unsafe { rows::rows_in(&rows, src.as_ptr(), src_stride, dst.as_ptr(), &self.pace) };
+        self.whole()
+    }
+
+    /// Whether all memory was there until now. (Unix: and that this thread survives if it is not there any more.)
+    ///
+    /// # Errors
+    /// Another program cut the object short.
+    pub fn check(&self) -> Result<(), AccessError> {
+        #[cfg(unix)]
+        if !cfg!(miri) {
+            guard::let_through();
+        }
         self.whole()
     }
 

@@ -79,6 +79,28 @@ impl SegmentName {
         Ok(Self(name.to_owned()))
     }
 
+    /// The name of the control segment beside this one: `NAME.tdlink`.
+    pub fn control(&self) -> Self {
+        Self(format!("{}{RESERVED_ENDING}", self.0))
+    }
+
+    /// The name of the ring's pixels in a generation: `NAME.tdlink.<generation>`.
+    pub fn pixels(&self, generation: u64) -> Self {
+        Self(format!("{}{RESERVED_ENDING}.{generation}", self.0))
+    }
+
+    /// The name of the object that holds our pixels, if `file` is one: this name, or a generation's.
+    pub fn pixels_named(&self, file: &str) -> Option<Self> {
+        (file == self.0 || self.generation_of(file).is_some()).then(|| Self(file.to_owned()))
+    }
+
+    /// The generation, if `file` is what [`SegmentName::pixels`] gives for it.
+    pub(super) fn generation_of(&self, file: &str) -> Option<u64> {
+        let digits = file.strip_prefix(&self.0)?.strip_prefix(RESERVED_ENDING)?.strip_prefix('.')?;
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+        plain.then(|| digits.parse().ok()).flatten()
+    }
+
     /// The name as it was given.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -127,6 +149,18 @@ mod tests {
             assert_eq!(SegmentName::new(name), Err(NameError::LeadingDot { name: name.to_owned() }));
         }
         assert_eq!(SegmentName::new("cam1.tdlink"), Err(NameError::Reserved { name: "cam1.tdlink".to_owned() }));
+    }
+
+    #[test]
+    fn only_our_own_objects_count_as_generations() {
+        let name = SegmentName::new("cam1").unwrap();
+        assert_eq!(name.control().as_str(), "cam1.tdlink");
+        assert_eq!(name.generation_of(name.pixels(u64::MAX).as_str()), Some(u64::MAX));
+        for file in
+            ["cam1.tdlink", "cam1.tdlink.", "cam1.tdlink.01", "cam1.tdlink.+1", "cam12.tdlink.1", "cam1.tdlink.1.1"]
+        {
+            assert_eq!(name.generation_of(file), None, "{file}");
+        }
     }
 
     #[test]

@@ -49,9 +49,10 @@ pub enum Acquired {
 }
 
 /// What [`OwnedSegment::keep_published`] found and did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Published {
     /// The name leads to our object.
+    #[default]
     Still,
     /// The name was gone. It leads to the same object again; readers noticed nothing.
     Republished,
@@ -69,7 +70,7 @@ pub enum Published {
 /// * Linux: an exclusive lock of the object's first byte, which the kernel gives back with the process. A hidden second
 ///   link `.NAME.keep` marks the object as ours and keeps it alive when a Python reader takes the name away at its
 ///   exit. Dropping removes both, unless the object was adopted or the name leads elsewhere by then. A forked child
-///   shares the lock: while it lives, the name looks held. Only the process that created the value unlinks.
+///   has the memory but not the lock. Only the process that created the value unlinks.
 /// * macOS: shared memory there has neither locks nor second links. An existing segment of the right size is adopted;
 ///   any other is refused unless `takeover` is set.
 /// * Windows: a mutex beside the section. A section lives as long as anybody has it open; nothing is unlinked.

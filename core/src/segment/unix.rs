@@ -2,16 +2,38 @@
 //! POSIX shared memory: opening an object and mapping it.
 
 use std::ptr::{self, NonNull};
+#[cfg(target_os = "linux")]
 use std::sync::Arc;
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::guard::Watch;
 use super::place::{Access, Place};
+#[cfg(target_os = "linux")]
+use super::process::Fd;
 use super::{Identity, Linked, OpenOptions, SegmentError, SegmentName};
+
+/// What an object was opened by.
+#[derive(Debug)]
+enum Handle {
+    Plain(OwnedFd),
+    /// Shared with whoever has locks by it.
+    #[cfg(target_os = "linux")]
+    Locked(Arc<Fd>),
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Plain(fd) => fd.as_fd(),
+            #[cfg(target_os = "linux")]
+            Self::Locked(fd) => fd.as_fd(),
+        }
+    }
+}
 
 /// One object, mapped whole.
 #[derive(Debug)]
@@ -21,7 +43,7 @@ pub(super) struct Mapping {
     writable: bool,
     identity: Identity,
     /// Kept to ask for the object's size.
-    fd: Arc<OwnedFd>,
+    fd: Handle,
     place: Place,
     /// Ends before the mapping does.
     watch: Option<Watch>,
@@ -35,15 +57,34 @@ impl Mapping {
         if stat.st_size == 0 {
             return Err(SegmentError::Empty { name: place.name() });
         }
-        Self::map(Arc::new(fd), stat.st_size as usize, false, place)
+        Self::map(fd, stat.st_size as usize, false, place)
     }
 
     /// Maps the first `len` bytes of the object behind `fd`.
-    pub(super) fn map(fd: Arc<OwnedFd>, len: usize, writable: bool, place: Place) -> Result<Self, SegmentError> {
+    pub(super) fn map(fd: OwnedFd, len: usize, writable: bool, place: Place) -> Result<Self, SegmentError> {
+        Self::by(Handle::Plain(fd), None, len, writable, place)
+    }
+
+    /// Maps the first `len` bytes of the object behind `fd`, for writing, without prolonging the locks that it carries.
+    #[cfg(target_os = "linux")]
+    pub(super) fn map_locked(fd: &Arc<Fd>, len: usize, place: Place) -> Result<Self, SegmentError> {
+        let unlocked = match fd.unlocked() {
+            Ok(unlocked) => Some(unlocked),
+            Err(errno) => {
+                tracing::debug!(name = place.name(), %errno, "a forked child will keep the locks by its mapping");
+                None
+            }
+        };
+        Self::by(Handle::Locked(Arc::clone(fd)), unlocked, len, true, place)
+    }
+
+    /// `by`: the open object that is mapped, if not that of `fd`.
+    fn by(fd: Handle, by: Option<OwnedFd>, len: usize, writable: bool, place: Place) -> Result<Self, SegmentError> {
         let identity = of_mapping(&fstat(&fd).map_err(place.failed("fstat"))?);
         let protection = if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
+        let object = by.as_ref().map_or(fd.as_fd(), OwnedFd::as_fd);
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory that anybody has.
-        let base = unsafe { mmap(ptr::null_mut(), len, protection, MapFlags::SHARED, &fd, 0) };
+        let base = unsafe { mmap(ptr::null_mut(), len, protection, MapFlags::SHARED, object, 0) };
         let base = base.map_err(|errno| place.failed("mmap")(errno))?;
         let base = NonNull::new(base.cast()).ok_or_else(|| place.failed("mmap")(Errno::NOMEM))?;
         let mut mapping = Self { base, len, writable, identity, fd, place, watch: None };

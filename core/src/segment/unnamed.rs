@@ -13,13 +13,14 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::lock::{self, Byte};
 use super::place::Place;
+use super::process::Fd;
 use super::unix::identity;
 use super::{Identity, SegmentError};
 
 /// A new object, sized, its pages reserved, its producer byte locked.
 #[derive(Debug)]
 pub(super) struct Unnamed {
-    pub(super) fd: Arc<OwnedFd>,
+    pub(super) fd: Arc<Fd>,
     pub(super) identity: Identity,
     pub(super) len: usize,
     /// A name that nobody looks for, where the file system cannot do without one.
@@ -47,7 +48,8 @@ impl Unnamed {
         mode: u32,
     ) -> Result<Self, SegmentError> {
         // From here on the drop removes the temporary name.
-        let mut unnamed = Self { fd: Arc::new(fd), identity: Identity { device: 0, inode: 0 }, len, temporary };
+        let mut unnamed =
+            Self { fd: Arc::new(Fd::new(fd)), identity: Identity { device: 0, inode: 0 }, len, temporary };
         let fd = unnamed.fd.as_fd();
         fchmod(fd, Mode::from_raw_mode(mode & 0o777)).map_err(place.failed("fchmod"))?;
         ftruncate(fd, len as u64).map_err(|errno| no_space(place, fd, len, errno, "ftruncate"))?;
@@ -63,7 +65,7 @@ impl Unnamed {
     pub(super) fn link(&self, to: &Path) -> rustix::io::Result<()> {
         match &self.temporary {
             Some(from) => linkat(CWD, from, CWD, to, AtFlags::empty()),
-            None => link_open(&self.fd, to),
+            None => link_open(&*self.fd, to),
         }
     }
 }
@@ -78,11 +80,11 @@ impl Drop for Unnamed {
 }
 
 /// Links an open object that has a name, or never had one.
-pub(super) fn link_open(fd: &OwnedFd, to: &Path) -> rustix::io::Result<()> {
+pub(super) fn link_open(fd: &impl AsRawFd, to: &Path) -> rustix::io::Result<()> {
     linkat(CWD, descriptor(fd), CWD, to, AtFlags::SYMLINK_FOLLOW)
 }
 
-fn descriptor(fd: &OwnedFd) -> String {
+fn descriptor(fd: &impl AsRawFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 

@@ -4,7 +4,7 @@
 #[cfg(not(windows))]
 mod condvar;
 #[cfg(windows)]
-mod windows;
+pub(super) mod windows;
 
 use std::time::Instant;
 

@@ -4,9 +4,10 @@
 //! Names go to the system as they are, as CPython's do, into the session's namespace. A section and its name live as
 //! long as anybody has it open. Its size never changes, and everybody sees it rounded up to whole pages.
 
-mod claim;
+pub(super) mod claim;
+pub(super) mod event;
 mod owner;
-mod security;
+pub(super) mod security;
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -44,14 +45,19 @@ type Section = OwnedHandle;
 impl Mapping {
     /// Opens and maps what stands under `name`, read-only.
     pub(super) fn open(name: &SegmentName, _: &OpenOptions) -> Result<Self, SegmentError> {
-        let wide = wide(name.as_str());
-        // SAFETY: the name ends in 0 and outlives the call.
-        let section = unsafe { OpenFileMappingW(FILE_MAP_READ, 0, wide.as_ptr()) };
-        let section = owned(section).map_err(|err| failed("opening", name, err))?;
-        Self::over(section, FILE_MAP_READ, name)
+        Self::open_for(name, FILE_MAP_READ)
     }
 
-    fn over(section: OwnedHandle, access: FILE_MAP, name: &SegmentName) -> Result<Self, SegmentError> {
+    /// The same for any access.
+    pub(super) fn open_for(name: &SegmentName, access: FILE_MAP) -> Result<Self, SegmentError> {
+        let wide = wide(name.as_str());
+        // SAFETY: the name ends in 0 and outlives the call.
+        let section = unsafe { OpenFileMappingW(access, 0, wide.as_ptr()) };
+        let section = owned(section).map_err(|err| failed("opening", name, err))?;
+        Self::over(section, access, name)
+    }
+
+    pub(super) fn over(section: OwnedHandle, access: FILE_MAP, name: &SegmentName) -> Result<Self, SegmentError> {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let view = View::of(&section, access).map_err(|err| failed("mapping", name, err))?;
         let len = view.len().map_err(|err| failed("VirtualQuery", name, err))?;
@@ -136,7 +142,7 @@ impl Drop for View {
 
 /// Makes a section of `len` bytes, or opens the one that has the name: then the second value is false, and `len` says
 /// nothing about its size.
-fn create_section(name: &SegmentName, len: usize) -> Result<(OwnedHandle, bool), SegmentError> {
+pub(super) fn create_section(name: &SegmentName, len: usize) -> Result<(OwnedHandle, bool), SegmentError> {
     let security = CurrentUserOnly::new().map_err(|err| failed("making a security descriptor", name, err))?;
     let wide = wide(name.as_str());
     let (high, low) = ((len as u64 >> 32) as u32, len as u32);
@@ -158,7 +164,7 @@ fn create_section(name: &SegmentName, len: usize) -> Result<(OwnedHandle, bool),
 }
 
 /// Says a refusal of the system in a segment's words.
-fn failed(doing: &'static str, name: &SegmentName, source: io::Error) -> SegmentError {
+pub(super) fn failed(doing: &'static str, name: &SegmentName, source: io::Error) -> SegmentError {
     let name = name.as_str().to_owned();
     match source.raw_os_error().map(|code| code as u32) {
         Some(ERROR_FILE_NOT_FOUND) => SegmentError::NotFound { name },
@@ -170,12 +176,12 @@ fn failed(doing: &'static str, name: &SegmentName, source: io::Error) -> Segment
 }
 
 /// UTF-16, ending in 0.
-fn wide(text: &str) -> Vec<u16> {
+pub(super) fn wide(text: &str) -> Vec<u16> {
     text.encode_utf16().chain([0]).collect()
 }
 
 /// The handle that a call has just returned, or the error that it left.
-fn owned(handle: HANDLE) -> io::Result<OwnedHandle> {
+pub(super) fn owned(handle: HANDLE) -> io::Result<OwnedHandle> {
     owned_or(handle, io::Error::last_os_error())
 }
 

@@ -1,16 +1,37 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Words of a segment that several programs change: atomic loads, stores and updates at checked offsets.
 
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::{AccessError, Segment};
 
 macro_rules! words {
-    ($word:ty, $atomic:ty, $at:ident, $load:ident, $store:ident, $add:ident, $exchange:ident) => {
+    ($word:ty, $atomic:ty, $at:ident, $load:ident, $peek:ident, $poke:ident, $store:ident, $add:ident, $exchange:ident) => {
         impl Segment {
+            /// Loads the word at `offset` as cheaply as can be, for protocols that look at many: `None` where there is
+            /// no such word. [`Segment::check`] must be asked before and after, and tells whether the memory was there.
+            #[inline]
+            pub(crate) fn $peek(&self, offset: usize, order: Ordering) -> Option<$word> {
+                self.word(offset, size_of::<$word>()).map(|word| {
+                    // SAFETY: `word` proved that these bytes are mapped and aligned; other programs reach them by atomic
+                    // operations of this size only, which is the protocol's to keep.
+                    unsafe { <$atomic>::from_ptr(word.cast().as_ptr()) }.load(order)
+                })
+            }
+
+            /// Stores a word in the same way; `None` also where the mapping is read-only.
+            #[inline]
+            pub(crate) fn $poke(&self, offset: usize, value: $word, order: Ordering) -> Option<()> {
+                self.word(offset, size_of::<$word>()).filter(|_| self.writable).map(|word| {
+                    // SAFETY: as above.
+                    unsafe { <$atomic>::from_ptr(word.cast().as_ptr()) }.store(value, order);
+                })
+            }
+
             /// The atomic at `offset`. It does not leave this module: the segment must outlive it, and its callers
             /// have checked that it may be written before they do.
-            fn $at(&self, offset: usize) -> Result<&$atomic, AccessError> {
+            pub(super) fn $at(&self, offset: usize) -> Result<&$atomic, AccessError> {
                 let word = self.at(offset, size_of::<$word>())?.cast::<$word>();
                 if !word.is_aligned() {
                     return Err(AccessError::Misaligned { offset, align: align_of::<$atomic>() });
@@ -79,8 +100,18 @@ macro_rules! words {
     };
 }
 
-words!(u32, AtomicU32, atomic_u32, load_u32, store_u32, fetch_add_u32, compare_exchange_u32);
-words!(u64, AtomicU64, atomic_u64, load_u64, store_u64, fetch_add_u64, compare_exchange_u64);
+impl Segment {
+    /// The first byte of an aligned word of `size` bytes.
+    #[inline]
+    fn word(&self, offset: usize, size: usize) -> Option<NonNull<u8>> {
+        let fits = offset.is_multiple_of(size) && offset.checked_add(size).is_some_and(|end| end <= self.len);
+        // SAFETY: the word ends within the mapping. The mapping begins at a multiple of every word's size.
+        fits.then(|| unsafe { self.base.add(offset) })
+    }
+}
+
+words!(u32, AtomicU32, atomic_u32, load_u32, peek_u32, poke_u32, store_u32, fetch_add_u32, compare_exchange_u32);
+words!(u64, AtomicU64, atomic_u64, load_u64, peek_u64, poke_u64, store_u64, fetch_add_u64, compare_exchange_u64);
 
 #[cfg(test)]
 mod tests {
@@ -96,6 +127,20 @@ mod tests {
         segment.read(8, &mut bytes).unwrap();
         assert_eq!(bytes, [1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(segment.load_u32(12, Acquire), Ok(0x0807_0605));
+    }
+
+    #[test]
+    fn what_is_peeked_and_poked_is_what_is_loaded_and_stored() {
+        let segment = Segment::heap(70);
+        assert_eq!(segment.poke_u64(56, 7 << 32 | 9, Release), Some(()));
+        assert_eq!((segment.load_u64(56, Acquire), segment.peek_u32(60, Acquire)), (Ok(7 << 32 | 9), Some(7)));
+        for (offset, what) in [(64, "beyond"), (60, "askew"), (usize::MAX - 7, "far away")] {
+            assert_eq!(
+                (segment.peek_u64(offset, Acquire), segment.poke_u64(offset, 1, Release)),
+                (None, None),
+                "{what}"
+            );
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::news::News;
 use super::reader::Reader;
 use crate::frame::{FrameDesc, PixelFormat};
 use crate::pixels::{self, RowError};
+use crate::protocol::copy::CopyError;
 use crate::segment::{AccessError, Identity, Linked, OpenOptions, Segment, SegmentError, SegmentName};
 
 /// Why there is no frame.
@@ -48,6 +49,16 @@ pub enum ConsumeError {
     /// A row does not convert.
     #[error(transparent)]
     Row(#[from] RowError),
+}
+
+impl From<CopyError> for ConsumeError {
+    fn from(error: CopyError) -> Self {
+        match error {
+            CopyError::Buffer(error) => Self::Buffer(error),
+            CopyError::Access(error) => Self::Access(error),
+            CopyError::Row(error) => Self::Row(error),
+        }
+    }
 }
 
 /// What a glance says.
@@ -157,7 +168,8 @@ impl Consumer {
         front.learn(|at, bytes| segment.read(shape.offset + at, bytes))?;
         Ok(Self {
             reader: Reader::new(shape, layout.desc.format, to, pixels),
-            met: 0,
+            // A writer that is seen to write is not known to rest until it was seen to.
+            met: RESTLESS,
             rested: Duration::MAX,
             front,
             chase: Chase::new(shape.frame_bytes(), shape.rows, layout.desc.format.bytes()),
@@ -265,11 +277,11 @@ impl Consumer {
         // One that hardly ever rests may have been stopped anywhere: it takes long to believe that it rests.
         loop {
             let now = self.clock.elapsed();
-            if self.front.still(now) >= LONG_REST && self.rested != self.front.moved() {
+            if self.front.still(now) >= LONG_REST && self.rested != self.front.moved() && !self.front.is_half(now) {
                 self.rested = self.front.moved();
                 self.met = self.met.saturating_sub(3);
             }
-            let restless = self.met >= RESTLESS;
+            let restless = self.met >= RESTLESS && !self.front.moved().is_zero();
             let rest = if restless { STOPPED } else { REST };
             let same = !restless && !self.front.is_news();
             if (self.front.still(now) >= rest || same) && !self.front.is_half(now) {
@@ -325,7 +337,7 @@ impl Consumer {
     /// `frame` too small, or the memory was cut short.
     pub fn same_as(&mut self, frame: &[u8], stride: usize) -> Result<bool, ConsumeError> {
         self.reader.check(frame, stride)?;
-        self.reader.same(&self.segment, frame, stride)
+        Ok(self.reader.same(&self.segment, frame, stride)?)
     }
 
     /// Bytes of the segment, foreign ones in front and spare ones behind included.
@@ -398,11 +410,11 @@ impl Wire for Live<'_> {
     }
 
     fn copy(&mut self, rows: Range<usize>) -> Result<(), ConsumeError> {
-        self.reader.copy(self.segment, rows, self.dst, self.stride)
+        Ok(self.reader.copy(self.segment, rows, self.dst, self.stride)?)
     }
 
     fn patch(&mut self, offset: usize, bytes: &[u8]) -> Result<(), ConsumeError> {
-        self.reader.patch(offset, bytes, self.dst, self.stride)
+        Ok(self.reader.patch(offset, bytes, self.dst, self.stride)?)
     }
 
     fn pause(&mut self, time: Duration) {

@@ -60,7 +60,7 @@ impl RawLayout {
     }
 
     /// The same in numbers that need no further check.
-    pub(super) fn shape(&self) -> Result<Shape, LayoutError> {
+    pub(in crate::protocol) fn shape(&self) -> Result<Shape, LayoutError> {
         let desc = self.desc;
         let (width, height) = (desc.width, desc.height);
         if width == 0 || height == 0 {
@@ -68,15 +68,18 @@ impl RawLayout {
         }
         let needed = self.bytes().ok_or(LayoutError::TooLarge { desc, offset: self.offset })?;
         let flip = desc.origin == Origin::BottomLeft;
-        Ok(Shape { offset: self.offset, row_bytes: desc.row_bytes(), rows: height as usize, flip, needed })
+        let row_bytes = desc.row_bytes();
+        Ok(Shape { offset: self.offset, row_bytes, stride: row_bytes, rows: height as usize, flip, needed })
     }
 }
 
 /// A layout whose sums were checked: every row of it lies within `needed` bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
+pub(in crate::protocol) struct Shape {
     pub offset: usize,
     pub row_bytes: usize,
+    /// Bytes from one row on the wire to the next; raw bytes have no padding.
+    pub stride: usize,
     pub rows: usize,
     /// Whether the wire's first row is the private side's last.
     pub flip: bool,
@@ -85,14 +88,23 @@ pub(super) struct Shape {
 }
 
 impl Shape {
+    /// A frame from the first byte on, with rows `stride` bytes apart.
+    pub fn strided(desc: FrameDesc, stride: usize) -> Result<Self, LayoutError> {
+        let packed = RawLayout { desc, offset: 0 }.shape()?;
+        let before = (packed.rows - 1).checked_mul(stride.max(packed.row_bytes));
+        let needed = before.and_then(|before| before.checked_add(packed.row_bytes));
+        let needed = needed.ok_or(LayoutError::TooLarge { desc, offset: 0 })?;
+        Ok(Self { stride: stride.max(packed.row_bytes), needed, ..packed })
+    }
+
     /// Bytes of the frame alone.
     pub fn frame_bytes(&self) -> usize {
-        self.needed - self.offset
+        (self.rows - 1) * self.stride + self.row_bytes
     }
 
     /// First byte of wire row `row` in the segment.
     pub fn row_offset(&self, row: usize) -> usize {
-        self.offset + row * self.row_bytes
+        self.offset + row * self.stride
     }
 
     /// The private side's row for wire row `row`.
@@ -110,7 +122,7 @@ impl Shape {
         Rows {
             offset: self.row_offset(wire.start),
             row_bytes: self.row_bytes,
-            stride: self.row_bytes,
+            stride: self.stride,
             rows: wire.len(),
             flip: self.flip,
         }
@@ -128,7 +140,7 @@ impl Shape {
 
 /// Bytes of scratch for a piece of a row, on either side of a conversion: it and its result stay in the first-level
 /// cache.
-pub(super) const PIECE: usize = 16 * 1024;
+pub(in crate::protocol) const PIECE: usize = 4 * 1024;
 
 /// Pixels of a piece, for pixels of `a` bytes on one side and `b` on the other.
 pub(super) fn piece_pixels(a: usize, b: usize) -> usize {

@@ -7,14 +7,15 @@
 mod chase;
 mod consumer;
 mod front;
-mod layout;
+pub(in crate::protocol) mod layout;
 mod news;
 mod producer;
 #[cfg(test)]
 mod races;
-mod reader;
+pub(in crate::protocol) mod reader;
 #[cfg(test)]
 mod simulated;
+pub(in crate::protocol) mod writer;
 
 pub use consumer::{ConsumeError, Consumer, FrameRead, Look, Settled, Standing};
 pub use layout::{BufferError, LayoutError, RawLayout};

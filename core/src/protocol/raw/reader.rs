@@ -3,15 +3,15 @@
 
 use std::ops::Range;
 
-use super::consumer::ConsumeError;
 use super::layout::{BufferError, PIECE, Shape, piece_pixels};
 use crate::frame::PixelFormat;
 use crate::pixels::{self, Converter};
+use crate::protocol::copy::CopyError;
 use crate::segment::Segment;
 
 /// Copies rows of the wire to the private side.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(in crate::protocol) struct Reader {
     pub shape: Shape,
     pub wire: PixelFormat,
     converter: Converter,
@@ -39,7 +39,7 @@ impl Reader {
     }
 
     /// Whether the wire, converted, is what `frame` holds; stops at the first piece that is not.
-    pub fn same(&mut self, segment: &Segment, frame: &[u8], stride: usize) -> Result<bool, ConsumeError> {
+    pub fn same(&mut self, segment: &Segment, frame: &[u8], stride: usize) -> Result<bool, CopyError> {
         let wire = self.wire.bytes();
         let piece = self.compared.len();
         for row in 0..self.shape.rows {
@@ -66,9 +66,24 @@ impl Reader {
         rows: Range<usize>,
         dst: &mut [u8],
         stride: usize,
-    ) -> Result<(), ConsumeError> {
+    ) -> Result<(), CopyError> {
+        self.copy_into(segment, rows, dst, stride, 0)
+    }
+
+    /// The same into a part of a frame: `dst` begins with the private side's row `top`.
+    pub fn copy_into(
+        &mut self,
+        segment: &Segment,
+        rows: Range<usize>,
+        dst: &mut [u8],
+        stride: usize,
+        top: usize,
+    ) -> Result<(), CopyError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         if self.converter.is_copy() {
-            let first = self.shape.private_rows(&rows).start * stride;
+            let first = (self.shape.private_rows(&rows).start - top) * stride;
             segment.read_rows(self.shape.wire_rows(&rows), &mut dst[first..], stride)?;
             return Ok(());
         }
@@ -76,7 +91,12 @@ impl Reader {
         let piece = piece_pixels(wire, self.to_pixel);
         for row in rows {
             let mut offset = self.shape.row_offset(row);
-            let private = &mut dst[self.shape.private_row(row) * stride..][..self.private_row_bytes()];
+            let at = (self.shape.private_row(row) - top) * stride;
+            if self.shape.flip {
+                // The row above is the next one.
+                pixels::warm(&dst[at.saturating_sub(stride)..at]);
+            }
+            let private = &mut dst[at..][..self.private_row_bytes()];
             for converted in private.chunks_mut(piece * self.to_pixel) {
                 let bytes = &mut self.scratch[..converted.len() / self.to_pixel * wire];
                 segment.read(offset, bytes)?;
@@ -88,13 +108,7 @@ impl Reader {
     }
 
     /// Puts `bytes`, whole pixels of the wire that stand at `offset` in the frame, where they belong in `dst`.
-    pub fn patch(
-        &mut self,
-        offset: usize,
-        mut bytes: &[u8],
-        dst: &mut [u8],
-        stride: usize,
-    ) -> Result<(), ConsumeError> {
+    pub fn patch(&mut self, offset: usize, mut bytes: &[u8], dst: &mut [u8], stride: usize) -> Result<(), CopyError> {
         let (mut row, mut column) = (offset / self.shape.row_bytes, offset % self.shape.row_bytes);
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(bytes.len().min(self.shape.row_bytes - column));

@@ -78,7 +78,7 @@ impl Waiter {
 }
 
 /// A timer of this wait alone, so that two threads may wait on one waiter.
-fn timer() -> Option<OwnedHandle> {
+pub(in crate::segment) fn timer() -> Option<OwnedHandle> {
     let create = |flags| {
         // SAFETY: no security descriptor and no name are allowed to be null.
         owned(unsafe { CreateWaitableTimerExW(ptr::null(), ptr::null(), flags, TIMER_ALL_ACCESS) })
@@ -88,7 +88,7 @@ fn timer() -> Option<OwnedHandle> {
 }
 
 /// Waits for either; false when the system did not.
-fn wait(event: &OwnedHandle, timer: &OwnedHandle, left: Duration) -> bool {
+pub(in crate::segment) fn wait(event: &OwnedHandle, timer: &OwnedHandle, left: Duration) -> bool {
     // In units of 100 ns, rounded up; negative means from now on.
     let due = -i64::try_from(left.as_nanos().div_ceil(100)).unwrap_or(i64::MAX);
     // SAFETY: the handle is an open timer, `due` outlives the call, and there is no routine to call back.

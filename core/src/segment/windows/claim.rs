@@ -27,13 +27,15 @@ const PATIENCE_MS: u32 = 1000;
 
 /// The right to produce under a name, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(in crate::segment) struct Claim {
+    name: SegmentName,
+    number: u32,
     event: OwnedHandle,
 }
 
 impl Claim {
     /// Claims `name`; the second value tells whether a live producer lost it.
-    pub(super) fn new(name: &SegmentName, takeover: bool) -> Result<(Self, bool), SegmentError> {
+    pub(in crate::segment) fn new(name: &SegmentName, takeover: bool) -> Result<(Self, bool), SegmentError> {
         let _turn = Turn::wait(name)?;
         let mut robbed = false;
         let mut free = None;
@@ -55,11 +57,33 @@ impl Claim {
             return Err(SegmentError::Restless { name: name.as_str().to_owned(), tries: PRODUCERS });
         };
         let event = create(name, number).map_err(|err| failed("claiming", name, err))?;
-        Ok((Self { event }, robbed))
+        Ok((Self { name: name.clone(), number, event }, robbed))
+    }
+
+    /// Whether somebody has claimed `name` and not lost it.
+    pub(in crate::segment) fn exists(name: &SegmentName) -> Result<bool, SegmentError> {
+        for number in 0..PRODUCERS {
+            let event = open(name, number).map_err(|err| failed("looking for a producer", name, err))?;
+            if event.is_some_and(|event| !is_set(&event)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether nobody else has any claim, not even a lost one: whoever was robbed has given up.
+    pub(in crate::segment) fn is_alone(&self) -> Result<bool, SegmentError> {
+        for number in (0..PRODUCERS).filter(|&number| number != self.number) {
+            let event = open(&self.name, number).map_err(|err| failed("looking for a producer", &self.name, err))?;
+            if event.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether another producer took the name.
-    pub(super) fn is_lost(&self) -> bool {
+    pub(in crate::segment) fn is_lost(&self) -> bool {
         is_set(&self.event)
     }
 }
