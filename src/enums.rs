@@ -29,7 +29,7 @@ choices! {
     /// What `tdshmsrc` reads.
     SrcProtocol("GstTdShmSrcProtocol") {
         #[default]
-        Auto = ("auto", "Auto: what is found under the name"),
+        Auto = ("auto", "Auto: a control segment of a live producer, else raw"),
         Raw = ("raw", "Raw: width × height × channels samples, no header (Shared Memory LOP, Python)"),
     }
 }
@@ -71,7 +71,7 @@ choices! {
     /// Order of colour components on the wire, as the sink writes it.
     SinkChannelOrder("GstTdLinkSinkChannelOrder") {
         #[default]
-        Auto = ("auto", "Auto: rgba for raw"),
+        Auto = ("auto", "Auto: rgba for slots=1, the caps' own for a ring"),
         Rgba = ("rgba", "R, G, B, A"),
         Bgra = ("bgra", "B, G, R, A"),
     }
@@ -83,6 +83,25 @@ choices! {
         #[default]
         Rgba = ("rgba", "R, G, B, A"),
         Bgra = ("bgra", "B, G, R, A"),
+    }
+}
+
+choices! {
+    /// Whether a sink leaves frames out.
+    Delivery("GstTdShmSinkDelivery") {
+        #[default]
+        Latest = ("latest", "Latest: the newest frame wins, nobody waits"),
+        Lossless = ("lossless", "Lossless: the sink waits until every consumer has taken a frame before its slot is used again"),
+    }
+}
+
+choices! {
+    /// Whether a source copies.
+    IoMode("GstTdShmSrcIoMode") {
+        #[default]
+        Auto = ("auto", "Auto: import where a slot can be leased, else copy"),
+        Copy = ("copy", "Copy each frame"),
+        Import = ("import", "Import: push slots of a ring without a copy; a frame that cannot be leased is copied"),
     }
 }
 

@@ -8,10 +8,13 @@
 
 mod diagnostics;
 mod enums;
+mod gstshm;
 mod live;
 mod run;
 mod shmsink;
 mod shmsrc;
+mod spec;
+mod time;
 mod video;
 
 use gst::glib;

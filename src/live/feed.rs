@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The two seams of the engine: below it a wire, above it an element.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use gst::glib;
 use gst_video::{VideoColorimetry, VideoFormat, VideoInfo};
 use tdlink_core::{frame::FrameDesc, segment::wait::Waiter};
 
 /// What a wire says about the frames of one producer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct FeedDesc {
     /// Name of the buffer.
     pub name: String,
@@ -21,12 +22,49 @@ pub struct FeedDesc {
     pub most: gst::Fraction,
     /// The rate to sample at where the wire carries none and tells no news.
     pub sampling: Option<gst::Fraction>,
+    /// Width of a pixel to its height.
+    pub pixel_aspect: gst::Fraction,
+    /// Further fields of the caps that the wire carries.
+    pub extras: Vec<(String, glib::SendValue)>,
     /// What the wire says of its colours.
     pub colorimetry: Option<VideoColorimetry>,
     /// The producer's process, where it can be known.
     pub pid: Option<u32>,
     /// Name of the protocol, for messages.
     pub protocol: &'static str,
+}
+
+impl FeedDesc {
+    /// Whether frames are the same, whoever makes them.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let extras =
+            |desc: &Self| desc.extras.iter().map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>();
+        self.name == other.name
+            && self.wire == other.wire
+            && self.formats == other.formats
+            && self.framerate == other.framerate
+            && self.most == other.most
+            && self.sampling == other.sampling
+            && self.pixel_aspect == other.pixel_aspect
+            && self.colorimetry == other.colorimetry
+            && self.protocol == other.protocol
+            && extras(self) == extras(other)
+    }
+}
+
+/// What the producer of a frame says about it. Times are of the monotonic clock, in ns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Made {
+    /// When it could be seen first.
+    pub published: u64,
+    /// When it was to be shown, if the producer's clock can be compared.
+    pub pts: Option<u64>,
+    /// For how long.
+    pub duration: Option<u64>,
+    /// Something was lost before it.
+    pub discont: bool,
+    /// Frames that were published since the last one, and not seen.
+    pub skipped: u64,
 }
 
 /// Outcome of looking for a producer.
@@ -56,15 +94,21 @@ pub enum Standing {
     Orphaned(String),
     /// Another buffer stands under the name, or this one cannot be read any more.
     Replaced(String),
+    /// The same producer can be read in a better way.
+    Better,
 }
 
 /// Outcome of waiting for a new frame.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub enum News {
     /// There is none yet.
     None,
     /// There is one, seen at this time.
     Fresh(Instant),
+    /// Frames are others from now on.
+    Respec(FeedDesc),
+    /// There will be none for now: [`Feed::standing`] says why.
+    Ended,
 }
 
 /// Outcome of copying the newest frame out.
@@ -78,13 +122,30 @@ pub enum Read {
         torn: u32,
         /// Its hash, where one is asked for.
         hash: Option<String>,
+        /// What its producer says about it, where the wire carries that.
+        made: Option<Made>,
     },
+    /// There is none that was not read yet.
+    Nothing,
+    /// Frames are others from now on.
+    Respec(FeedDesc),
     /// The writer was in it each time; seen that often.
     Torn(u32),
     /// The buffer cannot be read any more.
     Lost(String),
     /// Reading can never work like this.
     Failed(gst::ErrorMessage),
+}
+
+/// Outcome of asking for the newest frame without a copy.
+#[derive(Debug)]
+pub enum Leased {
+    /// Here it is; what is said about it.
+    Frame(gst::Buffer, Made),
+    /// It must be copied: see [`Feed::read`].
+    Copy,
+    /// As for [`Feed::read`].
+    Not(Read),
 }
 
 /// A wire: where frames come from.
@@ -103,16 +164,29 @@ pub trait Feed {
     fn neighbours(&self) -> Vec<String>;
     /// Downstream has changed. Whether other frames are expected now.
     fn reconsider(&mut self) -> bool;
+    /// How often [`Feed::standing`] is to be asked.
+    fn look_after(&self) -> Duration {
+        Duration::from_millis(50)
+    }
+    /// Whether the producer has said its end, as far as was looked.
+    fn has_ended(&self) -> bool {
+        false
+    }
     /// Is it still the one? Cheap.
     fn standing(&mut self) -> Standing;
-    /// Frames are to be read as `info` from now on.
-    fn target(&mut self, info: &VideoInfo);
+    /// Frames are to be read as `info` from now on. `padded`: downstream takes rows that lie further apart than `info`
+    /// says. What cannot be done as the user has asked, in words.
+    fn target(&mut self, info: &VideoInfo, padded: bool) -> Option<String>;
     /// Whether there is a sign of life since the last frame that was read whole. Cheap.
     fn glance(&mut self) -> bool;
     /// Whether the newest frame is, byte for byte, what `last` holds.
     fn still(&mut self, last: &gst::Buffer, info: &VideoInfo) -> bool;
     /// Waits for a frame that was not read yet, until `until` or until `waiter` is woken.
     fn wait_news(&mut self, waiter: &Waiter, until: Instant) -> News;
+    /// The newest frame where it lies, if it can be kept there.
+    fn lease(&mut self, _info: &VideoInfo) -> Leased {
+        Leased::Copy
+    }
     /// Copies the newest frame into `buffer`.
     fn read(&mut self, buffer: &mut gst::BufferRef, info: &VideoInfo) -> Read;
 }
@@ -125,6 +199,10 @@ pub trait Host {
     fn take_reconfigure(&self) -> bool;
     /// A buffer from the negotiated pool.
     fn alloc(&self, info: &VideoInfo) -> Result<gst::Buffer, gst::FlowError>;
+    /// Whether downstream takes rows that lie further apart than caps say.
+    fn takes_padding(&self) -> bool;
+    /// The running time at `ns` of the monotonic clock; zero for what was before it began.
+    fn running_time_at(&self, ns: u64) -> Result<gst::ClockTime, gst::FlowError>;
     /// The pipeline's running time; waits until it has begun.
     fn running_time(&self) -> Result<gst::ClockTime, gst::FlowError>;
     /// Whether the element is told to return.

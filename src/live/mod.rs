@@ -9,11 +9,13 @@ mod engine;
 mod feed;
 mod negotiate;
 mod pacing;
+mod pool;
 mod settings;
 mod stats;
 
 pub use engine::{Changes, Engine};
-pub use feed::{Attach, Feed, FeedDesc, Host, News, Read, Standing};
+pub use feed::{Attach, Feed, FeedDesc, Host, Leased, Made, News, Read, Standing};
 pub use negotiate::{Negotiated, negotiate};
+pub use pool::choose as choose_pool;
 pub use settings::LiveSettings;
 pub use stats::Stats;

@@ -32,7 +32,7 @@ fn caps_for(feed: &FeedDesc, settings: &LiveSettings) -> gst::Caps {
                     .field("format", format.to_str())
                     .field("width", feed.wire.width.cast_signed())
                     .field("height", feed.wire.height.cast_signed())
-                    .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+                    .field("pixel-aspect-ratio", feed.pixel_aspect)
                     .field("interlace-mode", "progressive")
                     .build();
                 match rate {
@@ -49,6 +49,9 @@ fn caps_for(feed: &FeedDesc, settings: &LiveSettings) -> gst::Caps {
                 }
                 if let Some(colorimetry) = colorimetry(feed, settings, *format) {
                     structure.set("colorimetry", colorimetry);
+                }
+                for (name, value) in &feed.extras {
+                    structure.set_value(name, value.clone());
                 }
                 caps.append_structure(structure);
             }

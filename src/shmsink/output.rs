@@ -1,25 +1,33 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Frames of a pipeline on their way to a raw buffer.
+//! Frames of a pipeline on their way to a buffer under a name.
+
+use std::sync::Arc;
 
 use gst_video::{VideoInfo, prelude::*};
 use tdlink_core::{
     frame::{FrameDesc, PixelFormat},
     pixels,
     protocol::{
-        copy::CopyThreads,
-        raw::{ProduceError, Producer, RawLayout},
+        control::{self, FrameSpec, Interrupt, Stamps, Tended},
+        copy::{CopyError, CopyThreads, FrameWriter},
+        raw,
     },
-    segment::{AccessError, Published, SegmentError, SegmentName},
+    segment::{AccessError, Published, SegmentName},
 };
 
-use super::settings::Settings;
-use crate::video;
+use super::{settings::Settings, trouble::Trouble};
+use crate::{
+    gstshm::{Place, Ring},
+    video,
+};
 
 /// A name, and from the first caps on the buffer under it.
 #[derive(Debug)]
 pub struct Output {
     name: SegmentName,
     settings: Settings,
+    interrupt: Interrupt,
+    threads: CopyThreads,
     buffer: Option<Buffer>,
 }
 
@@ -27,35 +35,57 @@ pub struct Output {
 struct Buffer {
     info: VideoInfo,
     from: PixelFormat,
-    layout: RawLayout,
-    producer: Producer,
+    desc: FrameDesc,
+    way: Way,
     /// No frame has been written yet.
     blank: bool,
 }
 
-/// Why a frame does not reach the buffer.
+/// What stands under the name.
 #[derive(Debug)]
-pub enum Trouble {
-    /// The buffer.
-    Produce(ProduceError),
-    /// Another producer has the name.
-    Taken(SegmentName),
-    /// The frame: upstream sent something else than its caps say.
-    Frame(gst::ErrorMessage),
-    /// Frames before caps.
-    NoCaps,
+enum Way {
+    /// Raw bytes and nothing else.
+    Raw(raw::Producer),
+    /// Slots, and a control segment beside them.
+    Control(Control),
 }
 
-impl From<ProduceError> for Trouble {
-    fn from(err: ProduceError) -> Self {
-        Self::Produce(err)
-    }
+#[derive(Debug)]
+struct Control {
+    ring: Arc<Ring>,
+    spec: FrameSpec,
+    writer: FrameWriter,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in the buffer, copied.
+    Copied,
+    /// It was made there.
+    ZeroCopy,
+    /// Every slot was in use.
+    Dropped,
+    /// The same, and from now on it is not waited for.
+    GivenUp,
+    /// The wait for a slot was ended from outside: it may be written again.
+    Interrupted,
+}
+
+/// What writing a frame has found.
+#[derive(Debug, Clone, Copy)]
+pub struct Written {
+    /// The frame's.
+    pub fate: Fate,
+    /// The name's, and who reads.
+    pub tended: Tended,
 }
 
 impl Output {
-    /// Nothing is published yet.
-    pub fn new(name: SegmentName, settings: Settings) -> Self {
-        Self { name, settings, buffer: None }
+    /// Nothing is published yet. `interrupt` ends waits of a lossless ring.
+    pub fn new(name: SegmentName, settings: Settings, interrupt: Interrupt) -> Self {
+        let threads = CopyThreads::new(settings.copy_threads);
+        Self { name, settings, interrupt, threads, buffer: None }
     }
 
     /// The buffer's name.
@@ -65,107 +95,193 @@ impl Output {
 
     /// What stands in the buffer.
     pub fn desc(&self) -> Option<FrameDesc> {
-        self.buffer.as_ref().map(|buffer| buffer.layout.desc)
+        self.buffer.as_ref().map(|buffer| buffer.desc)
     }
 
-    /// Whether there is a buffer without a frame in it.
+    /// Whether raw bytes stand under the name, and no frame in them yet: a reader would see zeros.
     pub fn is_blank(&self) -> bool {
-        self.buffer.as_ref().is_some_and(|buffer| buffer.blank)
+        self.settings.slots == 1 && self.buffer.as_ref().is_some_and(|buffer| buffer.blank)
     }
 
-    /// Makes the buffer for frames of `info`, whose pixels are `from`, or publishes another one under the same name.
-    /// Gives its description when it is another one than before.
-    pub fn publish(&mut self, info: VideoInfo, from: PixelFormat) -> Result<Option<FrameDesc>, Trouble> {
-        let layout = self.settings.layout(&info, from);
-        if let Some(buffer) = &mut self.buffer {
-            let same = buffer.layout == layout;
-            if !same || buffer.from != from {
-                buffer.producer.set_layout(layout, from)?;
-            }
-            (buffer.info, buffer.from, buffer.layout) = (info, from, layout);
-            buffer.blank |= !same;
-            return Ok((!same).then_some(layout.desc));
+    /// The slots, if there is a control segment.
+    pub fn ring(&self) -> Option<Arc<Ring>> {
+        match &self.buffer.as_ref()?.way {
+            Way::Control(control) => Some(control.ring.clone()),
+            Way::Raw(_) => None,
         }
-        let options = self.settings.create_options();
-        let producer =
-            Producer::create(&self.name, layout, from, pixels::Options::default(), &options, CopyThreads::new(0))?;
-        tracing::info!("{}: {:?}", self.name, producer.acquired());
-        self.buffer = Some(Buffer { info, from, layout, producer, blank: true });
-        Ok(Some(layout.desc))
     }
 
-    /// Writes a frame, in one pass from its rows to the wire's. Says what had become of the name before.
-    pub fn write(&mut self, frame: &gst::BufferRef) -> Result<Published, Trouble> {
-        let Buffer { info, from, layout, producer, blank } = self.buffer.as_mut().ok_or(Trouble::NoCaps)?;
-        let mut published = producer.tend()?;
-        if published == Published::TakenByOther {
+    /// Makes the buffer for frames of `caps`, whose pixels are `from`, or offers other frames under the same name.
+    /// Gives their description when it is another one than before.
+    pub fn publish(
+        &mut self,
+        caps: &gst::CapsRef,
+        info: VideoInfo,
+        from: PixelFormat,
+    ) -> Result<Option<FrameDesc>, Trouble> {
+        let desc = self.settings.desc(&info, from);
+        let spec = self.settings.spec(caps, &info, from, desc);
+        match &mut self.buffer {
+            Some(buffer) => {
+                let same = buffer.desc == desc;
+                let drain = self.settings.lossless_timeout();
+                buffer.way.change(desc, spec, &info, from, &self.settings, self.threads.clone(), drain)?;
+                (buffer.info, buffer.from, buffer.desc) = (info, from, desc);
+                buffer.blank |= !same;
+                Ok((!same).then_some(desc))
+            }
+            None => {
+                let way = self.way(desc, spec, &info, from)?;
+                self.buffer = Some(Buffer { info, from, desc, way, blank: true });
+                Ok(Some(desc))
+            }
+        }
+    }
+
+    fn way(&self, desc: FrameDesc, spec: FrameSpec, info: &VideoInfo, from: PixelFormat) -> Result<Way, Trouble> {
+        let (settings, options) = (&self.settings, pixels::Options::default());
+        let create = settings.create_options();
+        if !settings.control {
+            let layout = raw::RawLayout { desc, offset: 0 };
+            let producer = raw::Producer::create(&self.name, layout, from, options, &create, self.threads.clone())?;
+            tracing::info!("{}: {:?}", self.name, producer.acquired());
+            return Ok(Way::Raw(producer));
+        }
+        let writer = FrameWriter::new(desc, spec.stride as usize, from, options, self.threads.clone())?;
+        let producer_options = settings.producer_options(create);
+        let producer = control::Producer::create(&self.name, spec.clone(), producer_options, self.interrupt.clone())?;
+        tracing::info!("{}: {:?}", self.name, producer.acquired());
+        let direct = settings.is_direct(desc, from).then(|| info.clone());
+        let lossless = settings.is_lossless().then(|| settings.lossless_timeout());
+        let ring = Ring::new(producer, self.interrupt.clone(), settings.slots, lossless, direct);
+        Ok(Way::Control(Control { ring, spec, writer }))
+    }
+
+    /// Writes a frame, in one pass from its rows to the wire's, or shows the slot that it was made in.
+    pub fn write(&mut self, frame: &gst::Buffer, stamps: Stamps) -> Result<Written, Trouble> {
+        let buffer = self.buffer.as_mut().ok_or(Trouble::NoCaps)?;
+        // One slot may have to be made anew before it is written. A ring is looked after when the frame is out.
+        let mut tended = if self.settings.slots == 1 { buffer.way.tend()? } else { Tended::default() };
+        if tended.names == Published::TakenByOther {
             return Err(Trouble::Taken(self.name.clone()));
+        }
+        let fate = match buffer.write(frame, stamps) {
+            // Another program has cut the memory short: the next one is whole.
+            Err(trouble) if trouble.is_truncation() => {
+                buffer.renew()?;
+                tended.names = Published::Recreated;
+                buffer.write(frame, stamps)?
+            }
+            written => written?,
+        };
+        buffer.blank &= matches!(fate, Fate::Dropped | Fate::GivenUp | Fate::Interrupted);
+        if self.settings.slots > 1 {
+            let after = buffer.way.tend()?;
+            let names = if tended.names == Published::Recreated { tended.names } else { after.names };
+            tended = Tended { names, ..after };
+        }
+        Ok(Written { fate, tended })
+    }
+
+    /// Says that no frame will follow.
+    pub fn end_of_stream(&mut self) -> Result<(), Trouble> {
+        if let Some(ring) = self.ring() {
+            ring.producer().set_eos()?;
+        }
+        Ok(())
+    }
+}
+
+impl Buffer {
+    fn write(&mut self, frame: &gst::Buffer, stamps: Stamps) -> Result<Fate, Trouble> {
+        let Self { info, way, .. } = self;
+        if let Way::Control(control) = way
+            && let Some(slot) = control.ring.filled(frame)
+        {
+            control.ring.show(slot, frame, stamps)?;
+            return Ok(Fate::ZeroCopy);
         }
         let unmapped = || Trouble::Frame(video::unmapped(frame, info));
         let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(frame, info).map_err(|_| unmapped())?;
         let stride = usize::try_from(mapped.plane_stride()[0]).map_err(|_| unmapped())?;
         let rows = mapped.plane_data(0).map_err(|_| unmapped())?;
-        match producer.write(rows, stride) {
-            // A reader has cut the buffer short: the next one is whole.
-            Err(ProduceError::Access(AccessError::Truncated { .. })) => {
-                producer.set_layout(*layout, *from)?;
-                producer.write(rows, stride)?;
-                published = Published::Recreated;
+        match way {
+            Way::Raw(producer) => producer.write(rows, stride)?,
+            Way::Control(control) => {
+                let slot = match control.ring.place()? {
+                    Place::Slot(slot) => slot,
+                    Place::Interrupted => return Ok(Fate::Interrupted),
+                    Place::Full => return Ok(Fate::Dropped),
+                    Place::GivenUp => return Ok(Fate::GivenUp),
+                };
+                control.writer.write(slot.segment(), slot.offset(), rows, stride)?;
+                slot.publish(stamps)?;
             }
-            written => written?,
         }
-        *blank = false;
-        Ok(published)
+        Ok(Fate::Copied)
+    }
+
+    /// New memory under the same name.
+    fn renew(&mut self) -> Result<(), Trouble> {
+        match &mut self.way {
+            Way::Raw(producer) => producer.set_layout(raw::RawLayout { desc: self.desc, offset: 0 }, self.from)?,
+            Way::Control(control) => {
+                let direct = control.ring.direct();
+                control.ring.set_spec(control.spec.clone(), direct)?;
+            }
+        }
+        Ok(())
     }
 }
 
-impl std::fmt::Display for Trouble {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Way {
+    /// What has become of the name, and who reads.
+    fn tend(&mut self) -> Result<Tended, Trouble> {
+        Ok(match self {
+            Self::Raw(producer) => Tended { names: producer.tend()?, ..Tended::default() },
+            Self::Control(control) => control.ring.producer().tend()?,
+        })
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn change(
+        &mut self,
+        desc: FrameDesc,
+        spec: FrameSpec,
+        info: &VideoInfo,
+        from: PixelFormat,
+        settings: &Settings,
+        threads: CopyThreads,
+        drain: Option<std::time::Duration>,
+    ) -> Result<(), Trouble> {
         match self {
-            Self::Produce(err) => write!(f, "{err}{}", way_out(err)),
-            Self::Taken(name) => write!(
-                f,
-                "another producer has taken the name {:?}: two producers on one name; stop one of them or give it another shm-name",
-                name.as_str()
-            ),
-            Self::Frame(message) => write!(f, "{message}"),
-            Self::NoCaps => f.write_str("a frame came before its caps"),
+            Self::Raw(producer) => producer.set_layout(raw::RawLayout { desc, offset: 0 }, from)?,
+            Self::Control(control) => {
+                let options = pixels::Options::default();
+                let writer = FrameWriter::new(desc, spec.stride as usize, from, options, threads)?;
+                if spec != control.spec {
+                    if settings.is_lossless() && !control.ring.drain(drain)? {
+                        tracing::warn!("a reader has not taken the last frames before the caps change");
+                    }
+                    let direct = settings.is_direct(desc, from).then(|| info.clone());
+                    control.ring.set_spec(spec.clone(), direct)?;
+                }
+                (control.spec, control.writer) = (spec, writer);
+            }
         }
+        Ok(())
     }
 }
 
-impl From<Trouble> for gst::ErrorMessage {
-    fn from(trouble: Trouble) -> Self {
-        use gst::ResourceError::{Busy, NoSpaceLeft, NotAuthorized, Write};
-        let kind = match &trouble {
-            Trouble::Frame(_) => Write,
-            Trouble::NoCaps => return gst::error_msg!(gst::CoreError::Negotiation, ("{trouble}")),
-            Trouble::Taken(_) => Busy,
-            Trouble::Produce(ProduceError::Segment(err)) => match err {
-                SegmentError::LiveProducer { .. } | SegmentError::InUse { .. } => Busy,
-                SegmentError::NoSpace { .. } => NoSpaceLeft,
-                SegmentError::AccessDenied { .. } | SegmentError::OtherUser { .. } => NotAuthorized,
-                _ => Write,
-            },
-            Trouble::Produce(_) => Write,
+impl Trouble {
+    /// Whether another program has cut the memory short.
+    fn is_truncation(&self) -> bool {
+        let access = match self {
+            Self::Raw(raw::ProduceError::Access(error)) => error,
+            Self::Control(control::ProduceError::Access(error)) => error,
+            Self::Copy(CopyError::Access(error)) => error,
+            _ => return false,
         };
-        match trouble {
-            Trouble::Frame(message) => message,
-            trouble => gst::error_msg!(kind, ("{trouble}")),
-        }
-    }
-}
-
-/// What the user can do about it.
-fn way_out(err: &ProduceError) -> &'static str {
-    let ProduceError::Segment(err) = err else { return "" };
-    match err {
-        SegmentError::LiveProducer { .. } => "; stop that producer, choose another shm-name, or set takeover=true",
-        SegmentError::InUse { .. } => {
-            "; stop those processes, choose another shm-name, or send the size that they expect"
-        }
-        SegmentError::OtherUser { .. } => "; run as that user, or set allow-other-user=true",
-        SegmentError::NoSpace { .. } => "; make /dev/shm larger (docker: --shm-size), or send smaller frames",
-        _ => "",
+        matches!(access, AccessError::Truncated { .. })
     }
 }

@@ -3,19 +3,32 @@
 
 use gst::{glib, prelude::*};
 use gst_video::VideoInfo;
+use std::time::Duration;
 use tdlink_core::{
     frame::{self, FrameDesc, PixelFormat},
-    protocol::raw::RawLayout,
+    protocol::control::{self, FrameSpec, MAX_SLOTS, ProducerOptions},
     segment::CreateOptions,
 };
 
-use crate::enums::{Origin, SinkChannelOrder, SinkProtocol, SinkSampleType};
+use crate::{
+    enums::{Delivery, Origin, SinkChannelOrder, SinkProtocol, SinkSampleType},
+    spec,
+};
 
 /// Values of the properties.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub shm_name: String,
     pub protocol: SinkProtocol,
+    /// 1: raw bytes under the name; more: a ring.
+    pub slots: u32,
+    /// Whether a control segment stands beside the pixels.
+    pub control: bool,
+    pub delivery: Delivery,
+    /// 0: never.
+    pub lossless_timeout_ms: u32,
+    /// 0: as many as help.
+    pub copy_threads: u32,
     pub origin: Origin,
     pub sample_type: SinkSampleType,
     /// 0: the caps'.
@@ -31,6 +44,11 @@ impl Default for Settings {
         Self {
             shm_name: String::new(),
             protocol: SinkProtocol::Raw,
+            slots: 1,
+            control: true,
+            delivery: Delivery::Latest,
+            lossless_timeout_ms: 2000,
+            copy_threads: 0,
             origin: Origin::Auto,
             sample_type: SinkSampleType::Auto,
             channels: 0,
@@ -57,9 +75,41 @@ impl Settings {
                 .blurb("What is written")
                 .mutable_ready()
                 .build(),
+            glib::ParamSpecInt::builder("slots")
+                .nick("Slots")
+                .blurb("1: raw bytes that the LOP and Python read; more: a ring for GStreamer and for programs that read the control segment, never torn, and from 3 on without a copy")
+                .minimum(1)
+                .maximum(MAX_SLOTS.cast_signed())
+                .default_value(d.slots.cast_signed())
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecBoolean::builder("control")
+                .nick("Control segment")
+                .blurb("Publish NAME.tdlink beside the pixels: caps, times and a wake-up for readers that know it")
+                .default_value(d.control)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecEnum::builder_with_default("delivery", d.delivery)
+                .nick("Delivery")
+                .blurb("Whether frames are left out for readers that are too slow; lossless needs a ring")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecUInt::builder("lossless-timeout")
+                .nick("Lossless timeout")
+                .blurb("Milliseconds after which a lossless sink goes on without a reader that takes nothing; 0: never")
+                .default_value(d.lossless_timeout_ms)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecUInt::builder("copy-threads")
+                .nick("Copy threads")
+                .blurb("Threads that copy a frame of several megabytes; 0: two where there are two processors or more")
+                .maximum(16)
+                .default_value(d.copy_threads)
+                .mutable_ready()
+                .build(),
             glib::ParamSpecEnum::builder_with_default("origin", d.origin)
                 .nick("Origin")
-                .blurb("Where row 0 stands on the wire; auto: bottom-left, as TouchDesigner has it")
+                .blurb("Where row 0 stands on the wire; auto: bottom-left for slots=1, as TouchDesigner has it, top-left for a ring")
                 .mutable_ready()
                 .build(),
             glib::ParamSpecEnum::builder_with_default("sample-type", d.sample_type)
@@ -99,9 +149,14 @@ impl Settings {
                 .default_value(d.allow_other_user)
                 .mutable_ready()
                 .build(),
+            glib::ParamSpecUInt::builder("num-clients")
+                .nick("Number of clients")
+                .blurb("Readers of the control segment")
+                .read_only()
+                .build(),
             glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                 .nick("Statistics")
-                .blurb("frames, frames-copied, and the base class's average-rate, dropped and rendered")
+                .blurb("frames (dropped ones too), frames-copied, frames-zero-copy, dropped, clients, and the base class's average-rate and rendered")
                 .read_only()
                 .build(),
         ]
@@ -113,6 +168,11 @@ impl Settings {
         match name {
             "shm-name" => self.shm_name = value.get::<Option<String>>().expect("checked").unwrap_or_default(),
             "protocol" => self.protocol = value.get().expect("checked"),
+            "slots" => self.slots = value.get::<i32>().expect("checked").cast_unsigned(),
+            "control" => self.control = value.get().expect("checked"),
+            "delivery" => self.delivery = value.get().expect("checked"),
+            "lossless-timeout" => self.lossless_timeout_ms = value.get().expect("checked"),
+            "copy-threads" => self.copy_threads = value.get().expect("checked"),
             "origin" => self.origin = value.get().expect("checked"),
             "sample-type" => self.sample_type = value.get().expect("checked"),
             "channels" => self.channels = value.get::<i32>().expect("checked").to_le_bytes()[0],
@@ -130,6 +190,11 @@ impl Settings {
         Some(match name {
             "shm-name" => self.shm_name.to_value(),
             "protocol" => self.protocol.to_value(),
+            "slots" => self.slots.cast_signed().to_value(),
+            "control" => self.control.to_value(),
+            "delivery" => self.delivery.to_value(),
+            "lossless-timeout" => self.lossless_timeout_ms.to_value(),
+            "copy-threads" => self.copy_threads.to_value(),
             "origin" => self.origin.to_value(),
             "sample-type" => self.sample_type.to_value(),
             "channels" => i32::from(self.channels).to_value(),
@@ -146,15 +211,67 @@ impl Settings {
         CreateOptions { mode: self.perms, takeover: self.takeover, allow_other_user: self.allow_other_user }
     }
 
+    /// Says what is wrong between these values, if anything is.
+    pub fn check(&self) -> Result<(), gst::ErrorMessage> {
+        let wrong = if self.slots > 1 && !self.control {
+            format!(
+                "control=false with slots={}: a ring is found by its control segment; right would be control=true, or slots=1",
+                self.slots
+            )
+        } else if self.is_lossless() && !self.is_ring() {
+            "delivery=lossless with slots=1: one slot cannot keep a frame that somebody has yet to take; right would be slots=4".to_string()
+        } else {
+            return Ok(());
+        };
+        Err(gst::error_msg!(gst::ResourceError::Settings, ("{wrong}")))
+    }
+
+    fn is_ring(&self) -> bool {
+        self.slots > 1
+    }
+
+    /// Whether no frame may be left out.
+    pub fn is_lossless(&self) -> bool {
+        self.delivery == Delivery::Lossless
+    }
+
+    /// How long to wait for a reader that takes nothing; `None`: for ever.
+    pub fn lossless_timeout(&self) -> Option<Duration> {
+        (self.lossless_timeout_ms > 0).then(|| Duration::from_millis(self.lossless_timeout_ms.into()))
+    }
+
+    /// How frames are offered with a control segment.
+    pub fn producer_options(&self, create: CreateOptions) -> ProducerOptions {
+        let delivery = if self.is_lossless() { control::Delivery::Lossless } else { control::Delivery::Latest };
+        ProducerOptions { slots: self.slots, delivery, lossless_timeout: self.lossless_timeout(), create }
+    }
+
     /// The frame on the wire for these caps, whose pixels are `from`.
-    pub fn layout(&self, info: &VideoInfo, from: PixelFormat) -> RawLayout {
+    pub fn desc(&self, info: &VideoInfo, from: PixelFormat) -> FrameDesc {
+        let ring = self.is_ring();
         let format = PixelFormat {
             sample: self.sample_type.or(from.sample),
             channels: if self.channels == 0 { from.channels } else { self.channels },
-            order: self.channel_order.or(frame::ChannelOrder::Rgba),
-            fourth: frame::Fourth::Alpha,
+            order: self.channel_order.or(if ring { from.order } else { frame::ChannelOrder::Rgba }),
+            // Raw bytes have nobody to say that the fourth component is padding: it is written as maximum.
+            fourth: if ring { from.fourth } else { frame::Fourth::Alpha },
         };
-        let origin = self.origin.or(frame::Origin::BottomLeft);
-        RawLayout { desc: FrameDesc { width: info.width(), height: info.height(), format, origin }, offset: 0 }
+        let origin = self.origin.or(if ring { frame::Origin::TopLeft } else { frame::Origin::BottomLeft });
+        FrameDesc { width: info.width(), height: info.height(), format, origin }
+    }
+
+    /// Whether frames lie in slots as they lie in GStreamer's memory, so that they can be made there.
+    pub fn is_direct(&self, desc: FrameDesc, from: PixelFormat) -> bool {
+        self.is_ring() && desc.format == from && desc.origin == frame::Origin::TopLeft
+    }
+
+    /// All that the control segment says of frames of these caps.
+    pub fn spec(&self, caps: &gst::CapsRef, info: &VideoInfo, from: PixelFormat, desc: FrameDesc) -> FrameSpec {
+        let mut spec = spec::of(caps, info, from, desc);
+        if self.is_direct(desc, from) {
+            // GStreamer's rows may be padded.
+            spec.stride = info.stride()[0].unsigned_abs();
+        }
+        spec
     }
 }

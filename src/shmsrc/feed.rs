@@ -17,7 +17,7 @@ use super::{
     geometry::{self, FromCaps, Missing},
     hash::Hasher,
     settings::Settings,
-    wire::WireFrame,
+    wire::Converted,
 };
 use crate::{
     live::{Attach, Feed, FeedDesc, News, Read, Standing},
@@ -29,7 +29,7 @@ const SAMPLING: (i32, i32) = (60, 1);
 /// How often a buffer without a frame counter is looked at for news.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// No more frames than looks.
-const MOST: (i32, i32) = (1000, 1);
+pub const MOST: (i32, i32) = (1000, 1);
 /// How long a writer may take over a frame until it is read all the same: one that never rests is read in passing.
 const SETTLE_WITHIN: Duration = Duration::from_millis(50);
 /// How long a name must be gone before that counts: a sink of ours puts it back within a frame, and a sender
@@ -48,7 +48,7 @@ pub struct RawFeed {
     layout: Result<RawLayout, Missing>,
     consumer: Option<Consumer>,
     /// Frames are hashed on their way.
-    hashed: Option<(Hasher, WireFrame)>,
+    hashed: Option<(Hasher, Converted)>,
     target: Option<VideoInfo>,
     gone_since: Option<Instant>,
     /// When the writer was first seen in the frame that is waited for.
@@ -96,6 +96,8 @@ impl RawFeed {
             framerate: None,
             most: MOST.into(),
             sampling: Some(SAMPLING.into()),
+            pixel_aspect: (1, 1).into(),
+            extras: Vec::new(),
             colorimetry: None,
             pid: None,
             protocol: "raw",
@@ -146,7 +148,7 @@ impl RawFeed {
         self.size = Some(size);
         self.gone_since = None;
         self.cut = None;
-        self.hashed = Hasher::new(self.settings.hashing()).map(|hasher| (hasher, WireFrame::new(layout.desc)));
+        self.hashed = None;
         self.consumer = Some(consumer);
         Attach::Attached { desc: self.describe(layout), warning }
     }
@@ -251,21 +253,21 @@ impl Feed for RawFeed {
         }
     }
 
-    fn target(&mut self, info: &VideoInfo) {
+    fn target(&mut self, info: &VideoInfo, _padded: bool) -> Option<String> {
         if let (Some(consumer), Some(pixel), Ok(layout)) =
             (&mut self.consumer, video::pixel_format(info.format()), &self.layout)
         {
             let options = self.settings.live.pixel_options();
-            match &mut self.hashed {
+            self.hashed = Hasher::new(self.settings.hashing())
+                .map(|hasher| (hasher, Converted::new(layout.desc, pixel, options)));
+            match &self.hashed {
                 // The hash is of the bytes on the wire: they are converted after it.
-                Some((_, wire)) => {
-                    consumer.set_target(layout.desc.format, tdlink_core::pixels::Options::default());
-                    wire.set_target(pixel, options);
-                }
+                Some(_) => consumer.set_target(layout.desc.format, tdlink_core::pixels::Options::default()),
                 None => consumer.set_target(pixel, options),
             }
         }
         self.target = Some(info.clone());
+        None
     }
 
     fn glance(&mut self) -> bool {
@@ -322,12 +324,12 @@ impl Feed for RawFeed {
         let Ok(stride) = usize::try_from(frame.plane_stride()[0]) else { return Read::Failed(unmapped) };
         let Ok(rows) = frame.plane_data_mut(0) else { return Read::Failed(unmapped) };
         let read = match &mut self.hashed {
-            Some((hasher, wire)) => wire.read(consumer, hasher, rows, stride),
+            Some((hasher, converted)) => hashed_read(consumer, hasher, converted, rows, stride),
             None => consumer.read(rows, stride).map(|read| (read, None)),
         };
         match read {
             Ok((FrameRead { whole: true, torn_attempts, changed }, hash)) => {
-                Read::Whole { changed, torn: torn_attempts, hash }
+                Read::Whole { changed, torn: torn_attempts, hash, made: None }
             }
             Ok((read, _)) => Read::Torn(read.torn_attempts),
             Err(err @ (ConsumeError::Access(_) | ConsumeError::Segment(_))) => {
@@ -339,6 +341,24 @@ impl Feed for RawFeed {
     }
 }
 
+/// Reads a frame, hashes its bytes as they stand on the wire, and converts it. There is a hash when it is whole.
+fn hashed_read(
+    consumer: &mut Consumer,
+    hasher: &mut Hasher,
+    converted: &mut Converted,
+    rows: &mut [u8],
+    stride: usize,
+) -> Result<(FrameRead, Option<String>), ConsumeError> {
+    let (bytes, row) = converted.wire_rows();
+    let read = consumer.read(bytes, row)?;
+    if !read.whole {
+        return Ok((read, None));
+    }
+    let hash = converted.hash(hasher);
+    converted.write(rows, stride)?;
+    Ok((read, Some(hash)))
+}
+
 /// What is wrong and the way out of it.
 fn message(err: &ConsumeError) -> gst::ErrorMessage {
     match err {
@@ -346,11 +366,19 @@ fn message(err: &ConsumeError) -> gst::ErrorMessage {
             gst::ResourceError::Settings,
             ("{err}; right would be the sender's own width, height, channels and sample-type")
         ),
-        ConsumeError::Segment(SegmentError::AccessDenied { .. }) => gst::error_msg!(
+        ConsumeError::Segment(err) => segment_message(err),
+        _ => gst::error_msg!(gst::ResourceError::OpenRead, ("{err}")),
+    }
+}
+
+/// What is wrong with a name, and the way out of it.
+pub fn segment_message(err: &SegmentError) -> gst::ErrorMessage {
+    match err {
+        SegmentError::AccessDenied { .. } => gst::error_msg!(
             gst::ResourceError::NotAuthorized,
             ("{err}: one side runs as another user, as administrator or in another session; start both the same way")
         ),
-        ConsumeError::Segment(SegmentError::OtherUser { .. }) => gst::error_msg!(
+        SegmentError::OtherUser { .. } => gst::error_msg!(
             gst::ResourceError::NotAuthorized,
             ("{err}; run as that user, or set allow-other-user=true")
         ),

@@ -11,14 +11,17 @@ use std::{
 use gst::{glib, prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::base_src::CreateSuccess, subclass::prelude::*};
 use gst_video::VideoInfo;
-use tdlink_core::segment::{SegmentName, wait::Waiter};
+use tdlink_core::{
+    protocol::control::Interrupt,
+    segment::{SegmentName, monotonic_ns, wait::Waiter},
+};
 
-use super::{feed::RawFeed, settings::Settings, uri};
+use super::{choice::ShmFeed, control::ControlFeed, feed::RawFeed, settings::Settings, uri};
 use crate::{
-    enums::ChangeDetection,
+    enums::{ChangeDetection, SrcProtocol},
     live::{self, Changes, Engine, FeedDesc, Host, LiveSettings, Negotiated, Stats},
     run::Run,
-    video,
+    time, video,
 };
 
 /// How often to ask whether running time has begun.
@@ -30,8 +33,10 @@ const MOST_LATENCY: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 struct Started {
     name: SegmentName,
     settings: Settings,
+    /// What could be done before the first frame is asked for.
+    ahead: Option<ControlFeed>,
     /// From the first call of the streaming thread on, when downstream can be asked.
-    running: Option<(Engine, RawFeed)>,
+    running: Option<(Engine, ShmFeed)>,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +53,9 @@ pub struct ShmSrc {
     flushing: AtomicBool,
     /// Downstream has asked for other caps.
     reconfigure: AtomicBool,
-    waiter: Waiter,
+    /// Downstream takes rows that lie further apart than caps say.
+    padding: AtomicBool,
+    interrupt: Interrupt,
 }
 
 static CAT: LazyLock<gst::DebugCategory> =
@@ -136,7 +143,13 @@ impl BaseSrcImpl for ShmSrc {
         settings.live.check()?;
         self.stats.reset();
         *self.rate.lock().unwrap() = None;
-        self.run.begin(Started { name, settings, running: None });
+        let mut ahead = ControlFeed::new(name.clone(), settings.clone(), self.interrupt.clone());
+        if settings.protocol != SrcProtocol::Raw
+            && let Err(unusable) = ahead.prepare()
+        {
+            gst::debug!(CAT, imp = self, "no control segment yet: {unusable:?}");
+        }
+        self.run.begin(Started { name, settings, ahead: Some(ahead), running: None });
         Ok(())
     }
 
@@ -152,13 +165,13 @@ impl BaseSrcImpl for ShmSrc {
 
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
         self.flushing.store(true, Ordering::SeqCst);
-        self.waiter.wake();
+        self.interrupt.raise();
         Ok(())
     }
 
     fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
         self.flushing.store(false, Ordering::SeqCst);
-        self.waiter.reset();
+        self.interrupt.clear();
         Ok(())
     }
 
@@ -190,37 +203,9 @@ impl BaseSrcImpl for ShmSrc {
         // The base class asks once before there are caps.
         let Some(caps) = caps else { return self.parent_decide_allocation(query) };
         let info = VideoInfo::from_caps(caps).map_err(|err| gst::loggable_error!(CAT, "{caps}: {err}"))?;
-        let offered = query.allocation_pools().next();
-        let found = offered.is_some();
-        let (pool, size, min, max) = offered.unwrap_or((None, 0, 0, 0));
-        let size = size.max(u32::try_from(info.size()).map_err(|_| {
-            gst::loggable_error!(CAT, "a frame of {} bytes is larger than a buffer pool can take", info.size())
-        })?);
-        let meta = query.find_allocation_meta::<gst_video::VideoMeta>().is_some();
-        let configured = |pool: gst::BufferPool| {
-            let mut config = pool.config();
-            config.set_params(Some(&caps.to_owned()), size, min, max);
-            if meta {
-                config.add_option(gst_video::BUFFER_POOL_OPTION_VIDEO_META);
-            }
-            pool.set_config(config).map(|()| pool)
-        };
-        // A pool that refuses is no reason to stop: ours does not.
-        let pool = match pool.map(configured) {
-            Some(Ok(pool)) => pool,
-            refused => {
-                if let Some(Err(err)) = refused {
-                    gst::info!(CAT, imp = self, "downstream's pool refuses its configuration: {err}");
-                }
-                let own = gst_video::VideoBufferPool::new().upcast();
-                configured(own).map_err(|err| gst::loggable_error!(CAT, "a pool for {caps}: {err}"))?
-            }
-        };
-        if found {
-            query.set_nth_allocation_pool(0, Some(&pool), size, min, max);
-        } else {
-            query.add_allocation_pool(Some(&pool), size, min, max);
-        }
+        let caps = caps.to_owned();
+        let padding = live::choose_pool(query, &caps, &info).map_err(|text| gst::loggable_error!(CAT, "{text}"))?;
+        self.padding.store(padding, Ordering::SeqCst);
         self.parent_decide_allocation(query)
     }
 
@@ -237,13 +222,23 @@ impl BaseSrcImpl for ShmSrc {
 
 impl ShmSrc {
     fn next(&self, started: &mut Started) -> Result<gst::Buffer, gst::FlowError> {
-        let Started { name, settings, running } = started;
+        let Started { name, settings, ahead, running } = started;
         let pad = self.obj().static_pad("src").ok_or(gst::FlowError::Error)?;
         let (engine, feed) = running.get_or_insert_with(|| {
             let changes =
                 Changes { announce: settings.change_detection != ChangeDetection::None, only: settings.skip_unchanged };
             let engine = Engine::new(settings.live.clone(), changes, self.stats.clone());
-            (engine, RawFeed::new(name.clone(), settings.clone(), pad))
+            let control = ahead
+                .take()
+                .unwrap_or_else(|| ControlFeed::new(name.clone(), settings.clone(), self.interrupt.clone()));
+            (
+                engine,
+                ShmFeed::new(
+                    control,
+                    RawFeed::new(name.clone(), settings.clone(), pad),
+                    settings.protocol == SrcProtocol::Raw,
+                ),
+            )
         });
         engine.next(feed, self)
     }
@@ -298,7 +293,7 @@ impl Host for ShmSrc {
                 )));
             }
             // A synchronised start lies ahead.
-            self.waiter.wait_until(Instant::now() + NOT_BEGUN);
+            self.interrupt.waiter().wait_until(Instant::now() + NOT_BEGUN);
         }
     }
 
@@ -307,7 +302,20 @@ impl Host for ShmSrc {
     }
 
     fn waiter(&self) -> &Waiter {
-        &self.waiter
+        self.interrupt.waiter()
+    }
+
+    fn takes_padding(&self) -> bool {
+        self.padding.load(Ordering::SeqCst)
+    }
+
+    fn running_time_at(&self, ns: u64) -> Result<gst::ClockTime, gst::FlowError> {
+        let src = self.obj();
+        if let (Some(base), true) = (src.base_time(), src.clock().as_ref().is_some_and(time::is_monotonic)) {
+            return Ok(gst::ClockTime::from_nseconds(ns.saturating_sub(base.nseconds())));
+        }
+        let ago = gst::ClockTime::from_nseconds(monotonic_ns().saturating_sub(ns));
+        Ok(self.running_time()?.saturating_sub(ago))
     }
 
     fn post(&self, structure: gst::Structure) {

@@ -18,6 +18,8 @@
  */
 use gst::{glib, prelude::*};
 
+mod choice;
+mod control;
 mod feed;
 mod geometry;
 mod hash;

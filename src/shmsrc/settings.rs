@@ -4,7 +4,7 @@
 use gst::{glib, prelude::*};
 
 use crate::{
-    enums::{ChangeDetection, SrcChannelOrder, SrcProtocol, SrcSampleType},
+    enums::{ChangeDetection, IoMode, SrcChannelOrder, SrcProtocol, SrcSampleType},
     live::LiveSettings,
 };
 
@@ -30,6 +30,7 @@ pub struct Settings {
     pub offset: u64,
     pub change_detection: ChangeDetection,
     pub skip_unchanged: bool,
+    pub io_mode: IoMode,
     pub allow_other_user: bool,
     pub live: LiveSettings,
 }
@@ -82,6 +83,11 @@ impl Settings {
                 .blurb("Push only frames whose hash changed (by checksum when change-detection=none); beats keepalive")
                 .mutable_ready()
                 .build(),
+            glib::ParamSpecEnum::builder_with_default("io-mode", IoMode::default())
+                .nick("I/O mode")
+                .blurb("Whether slots of a ring are pushed as they lie; a buffer with one slot is always copied")
+                .mutable_ready()
+                .build(),
             glib::ParamSpecBoolean::builder("allow-other-user")
                 .nick("Allow other user")
                 .blurb("Read a buffer that another user owns")
@@ -107,6 +113,7 @@ impl Settings {
             "offset" => self.offset = value.get().expect("checked"),
             "change-detection" => self.change_detection = value.get().expect("checked"),
             "skip-unchanged" => self.skip_unchanged = value.get().expect("checked"),
+            "io-mode" => self.io_mode = value.get().expect("checked"),
             "allow-other-user" => self.allow_other_user = value.get().expect("checked"),
             _ => return self.live.set(name, value),
         }
@@ -126,6 +133,7 @@ impl Settings {
             "offset" => self.offset.to_value(),
             "change-detection" => self.change_detection.to_value(),
             "skip-unchanged" => self.skip_unchanged.to_value(),
+            "io-mode" => self.io_mode.to_value(),
             "allow-other-user" => self.allow_other_user.to_value(),
             _ => return self.live.get(name),
         })

@@ -3,15 +3,14 @@
 
 use tdlink_core::{
     frame::{FrameDesc, Origin, PixelFormat},
-    pixels::{Converter, Options},
-    protocol::raw::{ConsumeError, Consumer, FrameRead},
+    pixels::{Converter, Options, RowError},
 };
 
 use super::hash::Hasher;
 
-/// One frame in the wire's own pixels, top row first.
+/// One frame in the wire's own pixels, top row first, and what its pixels become.
 #[derive(Debug)]
-pub struct WireFrame {
+pub struct Converted {
     desc: FrameDesc,
     bytes: Vec<u8>,
     converter: Converter,
@@ -19,46 +18,40 @@ pub struct WireFrame {
     target_row: usize,
 }
 
-impl WireFrame {
+impl Converted {
     /// Memory for frames of `desc`.
-    pub fn new(desc: FrameDesc) -> Self {
+    pub fn new(desc: FrameDesc, to: PixelFormat, options: Options) -> Self {
         Self {
             desc,
             bytes: vec![0; desc.bytes().unwrap_or_default()],
-            converter: Converter::new(desc.format, desc.format, Options::default()),
-            target_row: desc.row_bytes(),
+            converter: Converter::new(desc.format, to, options),
+            target_row: desc.width as usize * to.bytes(),
         }
     }
 
-    /// What the pixels become.
-    pub fn set_target(&mut self, to: PixelFormat, options: Options) {
-        self.converter = Converter::new(self.desc.format, to, options);
-        self.target_row = self.desc.width as usize * to.bytes();
+    /// Where a frame is to be read to, and the bytes from one row to the next.
+    pub fn wire_rows(&mut self) -> (&mut [u8], usize) {
+        (&mut self.bytes, self.desc.row_bytes())
     }
 
-    /// Reads a frame, hashes its bytes in the order in which they stand on the wire, and converts it into `rows`.
-    /// There is a hash when the frame is whole.
-    pub fn read(
-        &mut self,
-        consumer: &mut Consumer,
-        hasher: &mut Hasher,
-        rows: &mut [u8],
-        stride: usize,
-    ) -> Result<(FrameRead, Option<String>), ConsumeError> {
-        let row_bytes = self.desc.row_bytes();
-        let read = consumer.read(&mut self.bytes, row_bytes)?;
-        if !read.whole {
-            return Ok((read, None));
-        }
+    /// Hash of the frame's bytes in the order in which they stand on the wire.
+    pub fn hash(&self, hasher: &mut Hasher) -> String {
         match self.desc.origin {
             Origin::TopLeft => hasher.update(&self.bytes),
-            Origin::BottomLeft => self.bytes.chunks_exact(row_bytes).rev().for_each(|row| hasher.update(row)),
+            Origin::BottomLeft => {
+                self.bytes.chunks_exact(self.desc.row_bytes()).rev().for_each(|row| hasher.update(row));
+            }
         }
-        for (from, to) in self.bytes.chunks_exact(row_bytes).zip(rows.chunks_mut(stride)) {
+        hasher.finish()
+    }
+
+    /// Converts the frame into `rows`, `stride` bytes apart.
+    pub fn write(&mut self, rows: &mut [u8], stride: usize) -> Result<(), RowError> {
+        for (from, to) in self.bytes.chunks_exact(self.desc.row_bytes()).zip(rows.chunks_mut(stride)) {
             // The last row may lack its padding, never its pixels: the frame was mapped as one.
             let to = to.get_mut(..self.target_row).unwrap_or_default();
             self.converter.row(from, to)?;
         }
-        Ok((read, Some(hasher.finish())))
+        Ok(())
     }
 }

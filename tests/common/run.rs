@@ -47,6 +47,10 @@ impl Run {
         let _ = self.pipeline.set_state(gst::State::Playing);
     }
 
+    pub fn pipeline(&self) -> &gst::Pipeline {
+        &self.pipeline
+    }
+
     pub fn element(&self, name: &str) -> gst::Element {
         self.pipeline.by_name(name).unwrap_or_else(|| panic!("the pipeline has an element {name}"))
     }

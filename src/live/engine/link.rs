@@ -9,8 +9,6 @@ use crate::{
 
 /// How often a producer that is not there is looked for.
 const LOOK_FOR: Duration = Duration::from_millis(10);
-/// How often an attached buffer is asked whether the name still leads to it, and for signs of life.
-const LOOK_AFTER: Duration = Duration::from_millis(50);
 /// Silence that is worth a message.
 const STALLED: Duration = Duration::from_secs(1);
 
@@ -22,13 +20,18 @@ impl Engine {
             return Ok(());
         }
         if self.linked {
-            self.next_look = now + LOOK_AFTER;
+            self.next_look = now + feed.look_after();
             match feed.standing() {
                 Standing::Here if self.silenced => {}
                 Standing::Here => self.connect(host),
                 Standing::Unsure => {}
                 Standing::Orphaned(reason) => self.disconnect(host, &reason)?,
                 Standing::Replaced(reason) => self.let_go(feed, host, &reason)?,
+                Standing::Better => {
+                    feed.detach();
+                    self.linked = false;
+                    self.pending = None;
+                }
             }
         }
         if self.linked {
@@ -48,6 +51,7 @@ impl Engine {
             Attach::Attached { desc, warning } => {
                 self.agree(feed, host, desc, false)?;
                 self.linked = true;
+                self.unpaced = false;
                 self.silenced = false;
                 if self.ever_connected {
                     self.stats.reattached.fetch_add(1, Relaxed);
@@ -89,8 +93,14 @@ impl Engine {
     }
 
     /// Settles caps for `desc`, unless they are settled and downstream has not asked for others.
-    fn agree(&mut self, feed: &mut impl Feed, host: &impl Host, desc: FeedDesc, again: bool) -> Result<(), FlowError> {
-        let same = self.desc.as_ref().is_some_and(|old| FeedDesc { pid: desc.pid, ..old.clone() } == desc);
+    pub(super) fn agree(
+        &mut self,
+        feed: &mut impl Feed,
+        host: &impl Host,
+        desc: FeedDesc,
+        again: bool,
+    ) -> Result<(), FlowError> {
+        let same = self.desc.as_ref().is_some_and(|old| old.is_same(&desc));
         if again || !same || self.negotiated.is_none() {
             let negotiated = host.negotiate(&desc, &self.settings)?;
             let rate = self.ticks.as_ref().map(Ticks::rate);
@@ -105,8 +115,10 @@ impl Engine {
             }
             self.negotiated = Some(negotiated);
         }
-        if let Some(negotiated) = &self.negotiated {
-            feed.target(&negotiated.info);
+        if let Some(negotiated) = &self.negotiated
+            && let Some(warning) = feed.target(&negotiated.info, host.takes_padding())
+        {
+            host.warn(&warning);
         }
         self.desc = Some(desc);
         Ok(())

@@ -10,9 +10,10 @@ use std::{
 };
 
 use gst::{ClockTime, FlowError};
+use tdlink_core::segment::monotonic_ns;
 
 use super::{
-    Feed, FeedDesc, Host, LiveSettings, Negotiated, News, Read, Stats,
+    Feed, FeedDesc, Host, Leased, LiveSettings, Made, Negotiated, News, Read, Stats,
     pacing::{Rising, Tick, Ticks, count_time},
 };
 use crate::enums::TimestampMode;
@@ -26,6 +27,10 @@ const PREVIEW: Duration = Duration::from_millis(3);
 const VERIFY_EVERY: Duration = Duration::from_millis(500);
 /// A pause sets the running time back by less.
 const SET_BACK: ClockTime = ClockTime::from_mseconds(500);
+/// Whoever waits for a frame's time shows it after that: a stamp that is further ahead is nobody's time to show it at.
+const AHEAD: ClockTime = ClockTime::from_mseconds(5);
+/// The same for one that is further behind.
+const BEHIND: ClockTime = ClockTime::from_mseconds(200);
 /// How long to leave a writer that was in the middle of a frame.
 const AGAIN: Duration = Duration::from_millis(1);
 
@@ -60,6 +65,8 @@ pub struct Engine {
     ticks: Option<Ticks>,
     /// What is pushed again when there is nothing new. Black before the first frame.
     last: Option<gst::Buffer>,
+    /// It is a slot of the producer's, which is wanted back before another one is taken.
+    last_leased: bool,
     last_pushed: Option<Instant>,
     last_hash: Option<String>,
     /// When all of the last frame was last compared with the wire.
@@ -68,6 +75,8 @@ pub struct Engine {
     pending: Option<Instant>,
     last_news: Instant,
     stalled: bool,
+    /// The producer stamps its frames far from when they come: when they come counts, until the next producer.
+    pub(super) unpaced: bool,
     /// When this was last told to return: time stood still from then on.
     interrupted: Option<Instant>,
     last_running: ClockTime,
@@ -78,8 +87,8 @@ pub struct Engine {
 
 /// What a look at the wire gave.
 enum Got {
-    /// A frame that was not pushed before.
-    Fresh(gst::Buffer),
+    /// A frame that was not pushed before, and what its producer says about it.
+    Fresh(gst::Buffer, Option<Made>),
     /// The same frame as before.
     Same,
     /// Nothing that could be pushed.
@@ -105,12 +114,14 @@ impl Engine {
             negotiated: None,
             ticks: None,
             last: None,
+            last_leased: false,
             last_pushed: None,
             last_hash: None,
             verified: now,
             pending: None,
             last_news: now,
             stalled: false,
+            unpaced: false,
             interrupted: None,
             last_running: ClockTime::ZERO,
             rising: Rising::default(),
@@ -181,6 +192,9 @@ impl Engine {
             self.stats.woke(due.elapsed());
         }
         let got = if self.linked { self.read(feed, host, Instant::now())? } else { Got::Nothing };
+        if self.connected && feed.has_ended() {
+            self.next_look = Instant::now();
+        }
         let served = self.running_time(host)?;
         if matches!(got, Got::Nothing) && self.linked && served < tick.at + (tick.end - tick.at) / 2 {
             // The writer was in it: it will be done in a moment, and half a step is time enough to see.
@@ -189,7 +203,7 @@ impl Engine {
         }
         let skipped = self.ticks.as_mut().map_or(0, |ticks| ticks.serve(served));
         let buffer = match got {
-            Got::Fresh(buffer) => Some(buffer),
+            Got::Fresh(buffer, _) => Some(buffer),
             Got::Same | Got::Nothing => self.repeat(),
         };
         let stamped = match buffer {
@@ -223,6 +237,14 @@ impl Engine {
             None if self.linked => match feed.wait_news(host.waiter(), until) {
                 News::Fresh(at) => Some(at),
                 News::None => None,
+                News::Respec(desc) => {
+                    self.agree(feed, host, desc, false)?;
+                    None
+                }
+                News::Ended => {
+                    self.next_look = Instant::now();
+                    None
+                }
             },
             None => {
                 self.sleep(host, until)?;
@@ -233,11 +255,12 @@ impl Engine {
             return Err(FlowError::Flushing);
         }
         if let Some(at) = seen {
-            let got = self.read(feed, host, at)?;
-            let ago = ClockTime::from_nseconds(u64::try_from(at.elapsed().as_nanos()).unwrap_or(0));
-            let arrived = self.running_time(host)?.saturating_sub(ago);
-            match got {
-                Got::Fresh(buffer) => return Ok(Some(self.stamp(buffer, arrived, self.nominal()))),
+            match self.read(feed, host, at)? {
+                Got::Fresh(buffer, made) => {
+                    let time = self.time_of(host, at, made)?;
+                    let duration = made.and_then(|made| made.duration).map(ClockTime::from_nseconds);
+                    return Ok(Some(self.stamp(buffer, time, duration.or_else(|| self.nominal()))));
+                }
                 // Torn: the writer is at it, and the next wait ends when it is done.
                 Got::Nothing if self.linked => self.sleep(host, Instant::now() + AGAIN)?,
                 Got::Same | Got::Nothing => {}
@@ -250,6 +273,26 @@ impl Engine {
             return Ok(Some(self.stamp(buffer, now, None)));
         }
         Ok(None)
+    }
+
+    /// The running time of a frame that was seen at `seen`.
+    fn time_of(&mut self, host: &impl Host, seen: Instant, made: Option<Made>) -> Result<ClockTime, FlowError> {
+        let now = self.running_time(host)?;
+        match made {
+            Some(made) if self.settings.timestamp_mode != TimestampMode::Arrival => {
+                // A producer that does not wait for its own clock drifts away from it, and must not jump to and fro.
+                let stamp = made.pts.filter(|_| !self.unpaced);
+                self.unpaced |= stamp.is_some_and(|pts| {
+                    let ahead = pts > made.published + AHEAD.nseconds();
+                    ahead || pts + BEHIND.nseconds() < made.published
+                });
+                host.running_time_at(stamp.filter(|_| !self.unpaced).unwrap_or(made.published))
+            }
+            _ => {
+                let ago = ClockTime::from_nseconds(u64::try_from(seen.elapsed().as_nanos()).unwrap_or(0));
+                Ok(now.saturating_sub(ago))
+            }
+        }
     }
 
     /// A wire without a frame counter is watched in places only: what changes elsewhere is found by comparing all of it,
@@ -298,27 +341,61 @@ impl Engine {
         {
             return Ok(Got::Same);
         }
-        let mut buffer = host.alloc(&info)?;
-        match feed.read(buffer.make_mut(), &info) {
-            Read::Whole { changed, torn, hash } => {
-                let now = Instant::now();
-                self.stats.torn.fetch_add(torn.into(), Relaxed);
-                if changed {
-                    self.heard(host, now);
-                }
-                let differs = hash.is_none() || hash != self.last_hash;
-                if let Some(hash) = hash.filter(|_| differs) {
-                    if self.changes.announce {
-                        host.image_changed(&hash);
-                    }
-                    self.last_hash = Some(hash);
-                }
-                if self.changes.only && !differs {
-                    return Ok(Got::Same);
-                }
-                self.stats.fresh(now, now.saturating_duration_since(due));
-                Ok(Got::Fresh(buffer))
+        let mut leased = feed.lease(&info);
+        if matches!(leased, Leased::Copy) && self.last_leased {
+            // Its slot is wanted for the next frame.
+            (self.last, self.last_leased) = (None, false);
+            leased = feed.lease(&info);
+        }
+        match leased {
+            Leased::Frame(buffer, made) => {
+                self.last_leased = true;
+                self.seen(host, due, Some(made));
+                Ok(Got::Fresh(buffer, Some(made)))
             }
+            Leased::Copy => {
+                let mut buffer = host.alloc(&info)?;
+                match feed.read(buffer.make_mut(), &info) {
+                    Read::Whole { changed, torn, hash, made } => {
+                        self.stats.torn.fetch_add(torn.into(), Relaxed);
+                        if changed {
+                            self.heard(host, Instant::now());
+                        }
+                        let differs = hash.is_none() || hash != self.last_hash;
+                        if let Some(hash) = hash.filter(|_| differs) {
+                            if self.changes.announce {
+                                host.image_changed(&hash);
+                            }
+                            self.last_hash = Some(hash);
+                        }
+                        if self.changes.only && !differs {
+                            return Ok(Got::Same);
+                        }
+                        self.seen(host, due, made);
+                        Ok(Got::Fresh(buffer, made))
+                    }
+                    other => self.not_read(feed, host, other),
+                }
+            }
+            Leased::Not(why) => self.not_read(feed, host, why),
+        }
+    }
+
+    /// Counts a new frame.
+    fn seen(&mut self, host: &impl Host, due: Instant, made: Option<Made>) {
+        let now = Instant::now();
+        let mut latency = now.saturating_duration_since(due);
+        if let Some(made) = made {
+            self.heard(host, now);
+            latency = Duration::from_nanos(monotonic_ns().saturating_sub(made.published));
+            self.stats.skipped.fetch_add(made.skipped, Relaxed);
+            self.discont |= made.discont || made.skipped > 0;
+        }
+        self.stats.fresh(now, latency);
+    }
+
+    fn not_read(&mut self, feed: &mut impl Feed, host: &impl Host, why: Read) -> Result<Got, FlowError> {
+        match why {
             Read::Torn(times) => {
                 self.stats.torn.fetch_add(times.into(), Relaxed);
                 // A writer that is always at it is no silence.
@@ -329,7 +406,14 @@ impl Engine {
                 self.let_go(feed, host, &reason)?;
                 Ok(Got::Nothing)
             }
+            Read::Respec(desc) => {
+                self.agree(feed, host, desc, false)?;
+                // The frame that it is about is there already.
+                Ok(Got::Nothing)
+            }
             Read::Failed(message) => Err(host.fail(message)),
+            // A whole frame is the caller's.
+            Read::Nothing | Read::Whole { .. } => Ok(Got::Same),
         }
     }
 
@@ -364,6 +448,7 @@ impl Engine {
         if !fields.flags().contains(gst::BufferFlags::GAP) {
             // Without one the memory stays writable for downstream.
             self.last = self.may_repeat().then(|| buffer.clone());
+            self.last_leased &= self.last.is_some();
         }
         buffer
     }

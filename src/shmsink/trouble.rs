@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Why a frame does not reach the buffer, and what the user can do about it.
+
+use tdlink_core::{
+    protocol::{control, copy::CopyError, raw},
+    segment::{SegmentError, SegmentName},
+};
+
+/// Why a frame does not reach the buffer.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The raw buffer.
+    Raw(raw::ProduceError),
+    /// The buffer with its control segment.
+    Control(control::ProduceError),
+    /// The copy.
+    Copy(CopyError),
+    /// Another producer has the name.
+    Taken(SegmentName),
+    /// The frame: upstream sent something else than its caps say.
+    Frame(gst::ErrorMessage),
+    /// Frames before caps.
+    NoCaps,
+}
+
+impl From<raw::ProduceError> for Trouble {
+    fn from(err: raw::ProduceError) -> Self {
+        Self::Raw(err)
+    }
+}
+
+impl From<raw::LayoutError> for Trouble {
+    fn from(err: raw::LayoutError) -> Self {
+        Self::Raw(err.into())
+    }
+}
+
+impl From<control::ProduceError> for Trouble {
+    fn from(err: control::ProduceError) -> Self {
+        Self::Control(err)
+    }
+}
+
+impl From<CopyError> for Trouble {
+    fn from(err: CopyError) -> Self {
+        Self::Copy(err)
+    }
+}
+
+impl Trouble {
+    /// The name's or the memory's fault, if that is what it is.
+    fn segment(&self) -> Option<&SegmentError> {
+        match self {
+            Self::Raw(raw::ProduceError::Segment(err)) | Self::Control(control::ProduceError::Segment(err)) => {
+                Some(err)
+            }
+            _ => None,
+        }
+    }
+
+    /// What the user can do about it.
+    fn way_out(&self) -> &'static str {
+        match self.segment() {
+            Some(SegmentError::LiveProducer { .. }) => {
+                "; stop that producer, choose another shm-name, or set takeover=true"
+            }
+            Some(SegmentError::InUse { .. }) => {
+                "; stop those processes, choose another shm-name, or send the size that they expect"
+            }
+            Some(SegmentError::OtherUser { .. }) => "; run as that user, or set allow-other-user=true",
+            Some(SegmentError::NoSpace { .. }) => {
+                "; make /dev/shm larger (docker: --shm-size), send smaller frames, or use fewer slots"
+            }
+            _ => "",
+        }
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let way_out = self.way_out();
+        match self {
+            Self::Taken(name) => write!(
+                f,
+                "another producer has taken the name {:?}: two producers on one name; stop one of them or give it another shm-name",
+                name.as_str()
+            ),
+            Self::Control(control::ProduceError::Taken { name }) => write!(
+                f,
+                "another producer has taken the name {name:?}: two producers on one name; stop one of them or give it another shm-name"
+            ),
+            Self::Raw(err) => write!(f, "{err}{way_out}"),
+            Self::Control(err) => write!(f, "{err}{way_out}"),
+            Self::Copy(err) => write!(f, "{err}"),
+            Self::Frame(message) => write!(f, "{message}"),
+            Self::NoCaps => f.write_str("a frame came before its caps"),
+        }
+    }
+}
+
+impl From<Trouble> for gst::ErrorMessage {
+    fn from(trouble: Trouble) -> Self {
+        use gst::ResourceError::{Busy, NoSpaceLeft, NotAuthorized, Write};
+        let kind = match (&trouble, trouble.segment()) {
+            (Trouble::NoCaps, _) => return gst::error_msg!(gst::CoreError::Negotiation, ("{trouble}")),
+            (Trouble::Taken(_) | Trouble::Control(control::ProduceError::Taken { .. }), _) => Busy,
+            (_, Some(SegmentError::LiveProducer { .. } | SegmentError::InUse { .. })) => Busy,
+            (_, Some(SegmentError::NoSpace { .. })) => NoSpaceLeft,
+            (_, Some(SegmentError::AccessDenied { .. } | SegmentError::OtherUser { .. })) => NotAuthorized,
+            _ => Write,
+        };
+        match trouble {
+            Trouble::Frame(message) => message,
+            trouble => gst::error_msg!(kind, ("{trouble}")),
+        }
+    }
+}
