@@ -20,7 +20,8 @@ usage: cargo xtask WORD
   demo     record a stand-in for TouchDesigner to target/demo/, check the file, and do the reverse
   test     every test of this machine
   ci       every lane, with the minutes of each; `ci LANE...` runs only these
-  bench    what a frame costs, against memcpy and against Python
+  bench    what a frame costs: `bench core` against memcpy, `bench python` against numpy, `bench peers` against other
+           transports between processes; none of these words: all, the last one in short
   fuzz     every parser under a fuzzer, 30 seconds in all; `fuzz SECONDS` so long each
   setup    only install what the words above need
 

@@ -66,6 +66,7 @@ const ITEMS: &[Item] = &[
     item(Need::Media, Probe::Element("matroskamux"), "gstreamer1.0-plugins-good", "matroskamux"),
     item(Need::Media, Probe::Element("pngdec"), "gstreamer1.0-plugins-good", "pngdec"),
     item(Need::Media, Probe::Element("h264parse"), "gstreamer1.0-plugins-bad", "h264parse"),
+    item(Need::Media, Probe::Element("shmsink"), "gstreamer1.0-plugins-bad", "shmsink"),
     item(Need::Media, Probe::Element("x264enc"), "gstreamer1.0-plugins-ugly", "x264enc"),
     item(Need::Media, Probe::Element("avdec_h264"), "gstreamer1.0-libav", "avdec_h264, avenc_aac"),
     item(Need::Python, Probe::Program("/usr/bin/python3"), "python3", "the stand-in for TouchDesigner"),

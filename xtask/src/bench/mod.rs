@@ -3,22 +3,30 @@
 
 mod by_hand;
 mod criterion;
+mod peers;
 
 use crate::run::{self, Outcome, Trouble};
 use crate::setup::{self, Need};
 
+const USAGE: &str = "\
+bench takes one of these words, or none for all of them with `peers --quick`:
+  core     criterion: copies and conversions against memcpy
+  python   the elements against numpy by hand
+  peers    the elements against other transports between two processes";
+
 pub fn run(options: &[&str]) -> Outcome {
-    let (core, hand) = match options {
-        [] => (true, true),
-        ["core"] => (true, false),
-        ["python"] => (false, true),
-        _ => {
-            return Err(Trouble::Usage(
-                "bench takes one word or none: core (criterion) or python (against Python)".into(),
-            ));
-        }
+    let (core, hand, others) = match options {
+        [] => (true, true, Some(peers::Options::of(&["--quick"])?)),
+        ["core"] => (true, false, None),
+        ["python"] => (false, true, None),
+        ["peers", options @ ..] => (false, false, Some(peers::Options::of(options)?)),
+        _ => return Err(Trouble::Usage(format!("{USAGE}\n\n{}", peers::USAGE))),
     };
-    setup::ensure(&[Need::Build, Need::Media, Need::Python, Need::PythonGst])?;
+    let mut needs = vec![Need::Build, Need::Media];
+    if core || hand {
+        needs.extend([Need::Python, Need::PythonGst]);
+    }
+    setup::ensure(&needs)?;
     let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model =
         processor.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, model)| model);
@@ -33,6 +41,9 @@ pub fn run(options: &[&str]) -> Outcome {
     }
     if hand {
         by_hand::run()?;
+    }
+    if let Some(options) = others {
+        peers::run(&options)?;
     }
     Ok(())
 }

@@ -92,6 +92,41 @@ pub fn miri() -> Outcome {
     run::check(&mut command)
 }
 
+/// Our own algorithms over shared words are modelled in `protocol/control/model.rs`.
+pub fn loom() -> Outcome {
+    let mut command = run::cargo();
+    command.args(["test", "--locked", "--package", "tdlink-core", "--release", "--lib", "--", "loom_"]);
+    // Other flags than everybody's: a folder of its own, or all else would be built anew each time. No model needs
+    // optimisation across crates.
+    command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", run::target().join("loom"));
+    command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "8");
+    run::check(&mut command)
+}
+
+/// The ignored test of `core/tests/control/kill.rs`.
+pub fn kill() -> Outcome {
+    let mut command = run::cargo();
+    command.args(["test", "--locked", "--package", "tdlink-core", "--features", "test-util", "--test", "control"]);
+    run::check(command.args(["--", "--ignored", "--exact", "kill::hundreds_of_kills"]))
+}
+
+/// Both ends of a ring on threads of one process. Each maps the memory for itself, at another address, so the sanitiser
+/// does not see whose slot is whose (`loom` does that); it sees what the ends share beside it: locks, switches, leases
+/// that are given back on other threads.
+pub fn tsan() -> Outcome {
+    rustup(&["component", "add", "rust-src", "--toolchain", "nightly"])?;
+    let target = "x86_64-unknown-linux-gnu";
+    let mut command = Command::new("cargo");
+    command.args(["+nightly", "test", "--locked", "-Zbuild-std", "--target", target]);
+    command.args(["--package", "tdlink-core", "--features", "test-util", "--lib", "--test", "control", "--"]);
+    command.args(["control::", "words::", "wait::", "bell::", "ends::", "pace::"]);
+    // A child of a sanitised process with threads cannot be followed, and sanitised code takes its time.
+    command.args(["--skip", "fork", "--skip", "child", "--skip", "dies", "--skip", "waiting_uses_no_processor"]);
+    without_cargo(&mut command).current_dir(run::root()).env("CARGO_TARGET_DIR", run::target().join("tsan"));
+    command.env("RUSTFLAGS", "-Zsanitizer=thread");
+    run::check(&mut command)
+}
+
 pub fn fuzz_smoke() -> Outcome {
     fuzz::run(fuzz::SMOKE)
 }
