@@ -1425,8 +1425,10 @@ def main(what="help", name="", size="640x480"):
                 picture = np.roll(picture, 4, axis=1)
                 writer.publish(picture, pts=clock_ns(), flags=PTS_ON_CLOCK)
                 time.sleep(1 / 60)
+    elif what in ("help", "-h", "--help"):
+        print(__doc__)
     else:
-        sys.exit(__doc__)
+        sys.exit("%r is none of info, view, send" % what)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ mod ring;
 mod rows;
 mod stamps;
 mod takeover;
-#[cfg(all(test, not(loom)))]
+// Words that were written byte by byte before are more than Miri models.
+#[cfg(all(test, not(loom), not(miri)))]
 mod vectors;
 mod words;
 

@@ -13,7 +13,8 @@ mod producer;
 #[cfg(test)]
 mod races;
 pub(in crate::protocol) mod reader;
-#[cfg(test)]
+// Thousands of frames, and nothing in it that Miri would judge.
+#[cfg(all(test, not(miri)))]
 mod simulated;
 pub(in crate::protocol) mod writer;
 
