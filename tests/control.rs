@@ -10,55 +10,13 @@ use common::frames::{buffer, number, packed, pull};
 use common::name::Name;
 use common::peer::Peer;
 use common::recorder::Recorder;
+use common::ring::{fed, fresh, info, is_shared, numbered, source};
 use common::run::Run;
 use common::{PATIENCE, PROMPT, poll, prompt};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 
 const CAPS: &str = "video/x-raw,format=RGBA,width=64,height=64,framerate=60/1";
-
-/// A sink that is fed by hand, and the caps of its frames.
-fn fed(name: &str, info: &VideoInfo, options: &str) -> (Run, gst_app::AppSrc) {
-    let run = Run::new(&format!(
-        "appsrc name=a format=time ! tdshmsink name=k sync=false async=false shm-name={name} {options}"
-    ));
-    let feed = run.element("a").downcast::<gst_app::AppSrc>().expect("it is an appsrc");
-    feed.set_caps(Some(&info.to_caps().expect("caps of an info")));
-    run.play();
-    (run, feed)
-}
-
-fn info(format: VideoFormat, width: u32, height: u32) -> VideoInfo {
-    common::init();
-    VideoInfo::builder(format, width, height).fps(gst::Fraction::new(60, 1)).build().expect("a valid format")
-}
-
-/// Frame `n`: all of it is that number.
-fn numbered(info: &VideoInfo, n: u32) -> gst::Buffer {
-    let words = (info.width() * info.height()) as usize;
-    buffer(info, &n.to_le_bytes().repeat(words))
-}
-
-fn source(options: &str) -> (Run, Recorder) {
-    let run = Run::new(&format!("tdshmsrc name=s {options} ! fakesink sync=false async=false"));
-    let recorder = Recorder::source(&run, "s");
-    run.play();
-    (run, recorder)
-}
-
-fn fresh(recorder: &Recorder) -> Vec<u32> {
-    recorder.pictures().iter().filter(|picture| !picture.is_gap()).map(|picture| picture.number()).collect()
-}
-
-/// Whether an address of this process lies in shared memory under a name.
-fn is_shared(address: usize, name: &str) -> bool {
-    let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc is there");
-    maps.lines().filter(|line| line.contains(name)).any(|line| {
-        let (from, to) = line.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
-        let hex = |text| usize::from_str_radix(text, 16).expect("an address");
-        (hex(from)..hex(to)).contains(&address)
-    })
-}
 
 #[test]
 fn a_source_needs_the_name_and_nothing_else() {
@@ -239,14 +197,10 @@ fn a_lossless_sink_goes_on_without_a_reader_that_stands_still_and_says_so() {
     stopped.hear("tdlink-connected", PATIENCE);
     let (run, recorder) = source(&format!("shm-name={name}"));
     recorder.wait_for(5, PATIENCE);
-    let signal = |what: &str| {
-        let status = std::process::Command::new("kill").args([what, &stopped.pid().to_string()]).status();
-        assert!(status.expect("kill runs").success());
-    };
-    signal("-STOP");
+    stopped.signal("-STOP");
     sink.hear("lossless-timeout", PATIENCE);
     recorder.wait_for(recorder.count() + 30, PATIENCE);
-    signal("-CONT");
+    stopped.signal("-CONT");
     run.assert_no_error();
     stopped.interrupt();
     stopped.wait(PATIENCE);
@@ -266,8 +220,7 @@ fn a_stopped_reader_neither_blocks_the_sink_nor_the_others() {
     stopped.hear("tdlink-connected", PATIENCE);
     let (run, recorder) = source(&format!("shm-name={name}"));
     recorder.wait_for(1, PATIENCE);
-    let status = std::process::Command::new("kill").args(["-STOP", &stopped.pid().to_string()]).status();
-    assert!(status.expect("kill runs").success());
+    stopped.signal("-STOP");
     let last = 500;
     for n in 1..=last {
         feed.push_buffer(numbered(&info, n)).expect("it is taken");
@@ -524,8 +477,7 @@ fn other_caps_come_while_upstream_waits_for_a_slot() {
     sink.wait_message("tdlink-published");
     let mut stopped = Peer::launch(&format!("tdshmsrc shm-name={name} ! fakesink"));
     stopped.hear("tdlink-connected", PATIENCE);
-    let status = std::process::Command::new("kill").args(["-STOP", &stopped.pid().to_string()]).status();
-    assert!(status.expect("kill runs").success());
+    stopped.signal("-STOP");
     let pool = pool_of(&sink.element("k"), &large);
     let waiter = std::thread::spawn({
         let pool = pool.clone();
@@ -572,8 +524,7 @@ fn a_lossless_reader_gets_every_frame_beside_others_that_stand_still() {
             feed.push_buffer(numbered(&info, n)).expect("it is taken");
         }
         for peer in &stopped {
-            let status = std::process::Command::new("kill").args(["-STOP", &peer.pid().to_string()]).status();
-            assert!(status.expect("kill runs").success());
+            peer.signal("-STOP");
         }
         let last = 200;
         for n in 10..=last {

@@ -121,24 +121,31 @@ impl Output {
     ) -> Result<Option<FrameDesc>, Trouble> {
         let desc = self.settings.desc(&info, from);
         let spec = self.settings.spec(caps, &info, from, desc);
+        // Frames that can be made in slots, where there are any.
+        let direct = self.settings.is_direct(desc, from).then(|| info.clone());
         match &mut self.buffer {
             Some(buffer) => {
                 let same = buffer.desc == desc;
-                let drain = self.settings.lossless_timeout();
-                buffer.way.change(desc, spec, &info, from, &self.settings, self.threads.clone(), drain)?;
+                buffer.way.change(desc, spec, direct, from, &self.settings, self.threads.clone())?;
                 (buffer.info, buffer.from, buffer.desc) = (info, from, desc);
                 buffer.blank |= !same;
                 Ok((!same).then_some(desc))
             }
             None => {
-                let way = self.way(desc, spec, &info, from)?;
+                let way = self.way(desc, spec, direct, from)?;
                 self.buffer = Some(Buffer { info, from, desc, way, blank: true });
                 Ok(Some(desc))
             }
         }
     }
 
-    fn way(&self, desc: FrameDesc, spec: FrameSpec, info: &VideoInfo, from: PixelFormat) -> Result<Way, Trouble> {
+    fn way(
+        &self,
+        desc: FrameDesc,
+        spec: FrameSpec,
+        direct: Option<VideoInfo>,
+        from: PixelFormat,
+    ) -> Result<Way, Trouble> {
         let (settings, options) = (&self.settings, pixels::Options::default());
         let create = settings.create_options();
         if !settings.control {
@@ -151,7 +158,6 @@ impl Output {
         let producer_options = settings.producer_options(create);
         let producer = control::Producer::create(&self.name, spec.clone(), producer_options, self.interrupt.clone())?;
         tracing::info!("{}: {:?}", self.name, producer.acquired());
-        let direct = settings.is_direct(desc, from).then(|| info.clone());
         let lossless = settings.is_lossless().then(|| settings.lossless_timeout());
         let ring = Ring::new(producer, self.interrupt.clone(), settings.slots, lossless, direct);
         Ok(Way::Control(Control { ring, spec, writer }))
@@ -243,16 +249,15 @@ impl Way {
         })
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Offers other frames under the same name.
     fn change(
         &mut self,
         desc: FrameDesc,
         spec: FrameSpec,
-        info: &VideoInfo,
+        direct: Option<VideoInfo>,
         from: PixelFormat,
         settings: &Settings,
         threads: CopyThreads,
-        drain: Option<std::time::Duration>,
     ) -> Result<(), Trouble> {
         match self {
             Self::Raw(producer) => producer.set_layout(raw::RawLayout { desc, offset: 0 }, from)?,
@@ -260,10 +265,9 @@ impl Way {
                 let options = pixels::Options::default();
                 let writer = FrameWriter::new(desc, spec.stride as usize, from, options, threads)?;
                 if spec != control.spec {
-                    if settings.is_lossless() && !control.ring.drain(drain)? {
+                    if settings.is_lossless() && !control.ring.drain(settings.lossless_timeout())? {
                         tracing::warn!("a reader has not taken the last frames before the caps change");
                     }
-                    let direct = settings.is_direct(desc, from).then(|| info.clone());
                     control.ring.set_spec(spec.clone(), direct)?;
                 }
                 (control.spec, control.writer) = (spec, writer);

@@ -241,7 +241,7 @@ impl ControlFeed {
         copies.then(|| {
             let why = if description.pixels.slots == 1 {
                 "the producer has one slot, which it writes again at once (slots=4 on its side gives a ring)"
-            } else if hasher_wanted(&self.settings) {
+            } else if self.hashed.is_some() {
                 "change-detection and skip-unchanged read every byte"
             } else {
                 "downstream takes other pixels, rows or an other origin than the ring holds"
@@ -410,10 +410,6 @@ impl ControlFeed {
             skipped: skipped.saturating_sub(std::mem::replace(&mut self.skipped, skipped)),
         }
     }
-}
-
-fn hasher_wanted(settings: &Settings) -> bool {
-    Hasher::new(settings.hashing()).is_some()
 }
 
 /// Why a copy did not come about.

@@ -49,7 +49,6 @@ pub struct RawFeed {
     consumer: Option<Consumer>,
     /// Frames are hashed on their way.
     hashed: Option<(Hasher, Converted)>,
-    target: Option<VideoInfo>,
     gone_since: Option<Instant>,
     /// When the writer was first seen in the frame that is waited for.
     seen: Option<Instant>,
@@ -69,7 +68,6 @@ impl RawFeed {
             layout: Err(Missing::default()),
             consumer: None,
             hashed: None,
-            target: None,
             gone_since: None,
             seen: None,
             size: None,
@@ -266,7 +264,6 @@ impl Feed for RawFeed {
                 None => consumer.set_target(pixel, options),
             }
         }
-        self.target = Some(info.clone());
         None
     }
 

@@ -7,6 +7,7 @@ pub mod machine;
 pub mod name;
 pub mod peer;
 pub mod recorder;
+pub mod ring;
 pub mod run;
 
 use std::sync::Once;

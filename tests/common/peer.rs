@@ -99,8 +99,13 @@ impl Peer {
 
     /// Ctrl-C.
     pub fn interrupt(&self) {
-        let status = Command::new("kill").args(["-INT", &self.pid().to_string()]).status();
-        assert!(status.is_ok_and(|status| status.success()), "SIGINT to {}", self.pid());
+        self.signal("-INT");
+    }
+
+    /// A signal, as the command `kill` names it: `-STOP`, `-CONT`.
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.pid().to_string()]).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill {signal} {}", self.pid());
     }
 
     /// Waits for it to end by itself; what it still said is in the second value.
