@@ -92,6 +92,10 @@ impl Mapping {
         Ok(if self.opened.is_some() { Linked::Here } else { Linked::Gone })
     }
 
+    pub(super) fn has_owner(&self, name: &SegmentName) -> Result<bool, SegmentError> {
+        claim::Claim::exists(name)
+    }
+
     pub(super) fn current_len(&self) -> Result<usize, SegmentError> {
         Ok(self.len)
     }
