@@ -6,6 +6,7 @@ pub mod frames;
 pub mod machine;
 pub mod name;
 pub mod peer;
+pub mod pictures;
 pub mod recorder;
 pub mod ring;
 pub mod run;
