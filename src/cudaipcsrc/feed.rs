@@ -584,7 +584,7 @@ impl Feed for CudaFeed {
         let open = self.open.as_mut()?;
         // A slot of the producer's cannot be pushed again later: it is written over.
         let Some(frame) = open.lender.as_ref().and_then(|lender| lender.frame_of(last)) else {
-            return (!open.lender.is_some()).then(|| last.clone());
+            return open.lender.is_none().then(|| last.clone());
         };
         if matches!(self.ended, Some(Wait::Gone | Wait::Superseded)) {
             return None;
