@@ -12,7 +12,7 @@ use crate::run::{self, Outcome, Trouble, say};
 const LIBRARIES: &[(&str, &str, &[&str])] =
     &[("libemulated_cuda.so", "libcuda.so.1", &["libcuda.so"]), ("libemulated_nvcuvid.so", "libnvcuvid.so.1", &[])];
 
-const PACKAGES: &[&str] = &["emulated-cuda-driver", "emulated-cuda-video"];
+const PACKAGES: &[&str] = &["emulated-cuda-driver", "emulated-cuda-runtime", "emulated-cuda-video"];
 
 fn here(what: &str, path: &Path) -> impl FnOnce(std::io::Error) -> Trouble {
     let place = format!("{what} {}", path.display());
