@@ -10,6 +10,7 @@ pub mod pictures;
 pub mod recorder;
 pub mod ring;
 pub mod run;
+pub mod sender;
 
 use std::sync::Once;
 use std::time::{Duration, Instant};
