@@ -97,8 +97,8 @@ impl Lender {
         let memory = self.memory(frame, info)?;
         let mut buffer = gst::Buffer::new();
         let fields = buffer.make_mut();
-        // Whoever works on another stream waits for what this one waits for.
-        gstcuda::need_sync(&memory);
+        // The memory is that of a former frame, too.
+        gstcuda::renewed(&memory);
         fields.append_memory(memory);
         let refused = tdlink_core::cuda::CudaError::OtherContext { what: "a slot that GStreamer was to take" };
         let stride = i32::try_from(self.pitch).map_err(|_| refused.clone())?;

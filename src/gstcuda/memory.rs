@@ -55,15 +55,17 @@ pub fn stream_of(buffer: &gst::BufferRef) -> Option<GstStream> {
     GstStream::from_borrowed(unsafe { (functions.memory_get_stream)(memory) })
 }
 
-/// Says of device memory that what its stream is to do must be done before others use it. From 1.24 on.
-pub fn need_sync(memory: &gst::Memory) {
-    /// `GST_CUDA_MEMORY_TRANSFER_NEED_SYNC`.
+/// Says of device memory that something else stands in it, or will when its stream has done what is in it now: others wait
+/// for that, and a copy that the host has of it is void. From 1.24 on.
+pub fn renewed(memory: &gst::Memory) {
+    /// `GST_CUDA_MEMORY_TRANSFER_NEED_DOWNLOAD`, `…_NEED_SYNC`.
+    const NEED_DOWNLOAD: u32 = gst::ffi::GST_MEMORY_FLAG_LAST;
     const NEED_SYNC: u32 = gst::ffi::GST_MEMORY_FLAG_LAST << 2;
     // SAFETY: the memory is alive; the address of a field of it is no access.
     let flags = unsafe { &raw mut (*memory.as_mut_ptr()).mini_object.flags };
     // SAFETY: a word of a live object, which others read and write as one, too.
     let flags = unsafe { AtomicU32::from_ptr(flags) };
-    flags.fetch_or(NEED_SYNC, Ordering::SeqCst);
+    flags.fetch_or(NEED_DOWNLOAD | NEED_SYNC, Ordering::SeqCst);
 }
 
 /// A frame in device memory, mapped for the device.
