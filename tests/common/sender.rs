@@ -41,13 +41,17 @@ pub fn serve() {
                 say("sent all");
             }
             ("errors", Some(run)) => say(&format!("said {:?}", run.sayings())),
-            ("state", Some(run)) => {
-                let state = rest.parse::<u32>().expect("a number");
-                let state =
-                    [gst::State::Null, gst::State::Ready, gst::State::Paused, gst::State::Playing][state as usize];
-                let _ = run.pipeline.set_state(state);
-                say("state set");
+            ("stat", Some(run)) => say(&format!("stat {}", run.stat("k", rest))),
+            ("take", Some(run)) => {
+                let limit = gst::ClockTime::from_seconds(PATIENCE.as_secs());
+                let sink = run.element("k").downcast::<gst_app::AppSink>().expect("it is an appsink");
+                let taken = sink.try_pull_sample(limit);
+                say(&format!(
+                    "taken {}",
+                    taken.map_or_else(|| format!("nothing: {:?}", run.history()), |_| "one".into())
+                ));
             }
+            ("descriptors", _) => say(&format!("descriptors {}", super::machine::descriptors().len())),
             ("stop", Some(_)) => {
                 run = None;
                 say("stopped");
@@ -128,6 +132,12 @@ impl Sender {
     pub fn send(&mut self, from: u32, count: u32, rate: u32) {
         self.peer.say(&format!("send {from} {count} {rate}"));
         self.peer.hear("sent all", PATIENCE);
+    }
+
+    /// Ends the process in order.
+    pub fn end(mut self) {
+        let (status, heard) = self.peer.wait(PATIENCE);
+        assert!(status.success(), "{status}: {heard:#?}");
     }
 
     /// When each picture so far came to the sink, on the monotonic clock.
