@@ -161,11 +161,7 @@ impl State {
                 "ready".to_owned()
             }
             ["receive"] => self.receiver.as_mut().ok_or("no consumer")?.receive()?,
-            ["receive", "late"] => {
-                let receiver = self.receiver.as_mut().ok_or("no consumer")?;
-                receiver.late = true;
-                "late".to_owned()
-            }
+            ["take"] => self.receiver.as_mut().ok_or("no consumer")?.take()?,
             ["keep"] => {
                 let receiver = self.receiver.as_mut().ok_or("no consumer")?;
                 self.kept.push(receiver.next()?.map_err(|wait| format!("{wait:?}"))?);
@@ -228,8 +224,8 @@ pub struct Receiver {
     copied: Event,
     memory: Option<PinnedMem>,
     pub consumer: Consumer,
-    /// Looks at the frame only when the test has had a say.
-    late: bool,
+    /// Taken, but not looked at yet.
+    taken: Option<Frame>,
 }
 
 impl Receiver {
@@ -244,7 +240,7 @@ impl Receiver {
         };
         let context = consumer.context().clone();
         let (stream, copied) = (Stream::new(&context)?, Event::new(&context)?);
-        Ok(Self { stream, copied, memory: None, consumer, late: false })
+        Ok(Self { stream, copied, memory: None, consumer, taken: None })
     }
 
     pub fn next(&mut self) -> Result<Result<Frame, Wait>, Box<dyn std::error::Error>> {
@@ -259,24 +255,27 @@ impl Receiver {
         }
     }
 
+    /// Takes a frame that the next look is at, however late that is.
+    fn take(&mut self) -> Answer {
+        let frame = self.next()?.map_err(|wait| format!("{wait:?}"))?;
+        let answer = format!("took {}", frame.published.index);
+        self.taken = Some(frame);
+        Ok(answer)
+    }
+
     /// One frame, through memory of our own on the GPU: "INDEX NUMBER whole|torn right|WRONG", or what happened instead.
     pub fn receive(&mut self) -> Answer {
-        let frame = match self.next()? {
-            Ok(frame) => frame,
-            Err(wait) => return Ok(format!("{wait:?} {}", self.consumer.description())),
+        let frame = match self.taken.take() {
+            Some(frame) => frame,
+            None => match self.next()? {
+                Ok(frame) => frame,
+                Err(wait) => return Ok(format!("{wait:?} {}", self.consumer.description())),
+            },
         };
         let context = self.consumer.context().clone();
         let len = self.consumer.description().frame_bytes() as usize;
         let copy = tdlink_core::cuda::DeviceMem::new(&context, len)?;
         let plane = copy.plane(frame.plane.pitch(), frame.plane.row_bytes(), frame.plane.rows())?;
-        if self.late {
-            self.late = false;
-            // As many frames come meanwhile as the test sends.
-            std::io::stdout().flush()?;
-            println!("{ANSWER}took {}", frame.published.index);
-            let mut line = String::new();
-            stdin().lock().read_line(&mut line)?;
-        }
         self.consumer.order(&frame, &self.stream)?;
         copy_2d(plane, frame.plane, &self.stream)?;
         self.copied.record(&self.stream)?;
