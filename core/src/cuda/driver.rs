@@ -5,6 +5,8 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fmt;
 use std::sync::OnceLock;
 
+use libloading::Library;
+
 use super::api::Api;
 use super::error::{CudaError, DriverError, code};
 
@@ -43,10 +45,10 @@ pub fn driver() -> Result<&'static Driver, DriverError> {
     DRIVER.get_or_init(load).as_ref().map_err(Clone::clone)
 }
 
-#[cfg(any(target_os = "linux", windows))]
 fn load() -> Result<Driver, DriverError> {
-    use libloading::Library;
-
+    if !cfg!(any(target_os = "linux", windows)) {
+        return Err(DriverError::NoSystem { system: std::env::consts::OS });
+    }
     // SAFETY: the driver's library is made to be loaded at any time; what its initialisers do is NVIDIA's.
     let library = unsafe { Library::new(LIBRARY) };
     let library = library.map_err(|why| DriverError::NotThere { library: LIBRARY, why: reason(&why) })?;
@@ -61,13 +63,7 @@ fn load() -> Result<Driver, DriverError> {
     Driver::start(look_up)
 }
 
-#[cfg(not(any(target_os = "linux", windows)))]
-fn load() -> Result<Driver, DriverError> {
-    Err(DriverError::NoSystem { system: std::env::consts::OS })
-}
-
 /// The loader's own words, without the library's around them.
-#[cfg(any(target_os = "linux", windows))]
 fn reason(error: &libloading::Error) -> String {
     let source = std::error::Error::source(error);
     source.map_or_else(|| error.to_string(), ToString::to_string)

@@ -84,7 +84,7 @@ impl Offer {
         }
         let segment = Arc::clone(owned.segment());
         generation = generation.max(words::version(&segment)?);
-        words::take_down(&segment)?;
+        words::take_down(&*segment)?;
         let bell = Bell::named(&doorbell(name), Arc::clone(&segment), WRITE_IDX.offset())?;
         let (name, process) = (name.clone(), Process::current());
         Ok(Self {
@@ -146,7 +146,7 @@ impl Offer {
         let tail = tail_of(&description, false);
         // 0 would be taken for "never mind the generation".
         let generation = self.generation.wrapping_add(1).max(1);
-        words::announce(&self.segment, self.places, &handles, &tail, generation)?;
+        words::announce(&*self.segment, self.places, &handles, &tail, generation)?;
         (self.generation, self.index) = (generation, 0);
         self.announced = Some((description, handles));
         self.bell.ring(ALL)?;
@@ -167,7 +167,7 @@ impl Offer {
             self.rivals += 1;
         }
         let index = next_index(self.index);
-        words::publish(&self.segment, self.places, index, stamp)?;
+        words::publish(&*self.segment, self.places, index, stamp)?;
         self.index = index;
         self.bell.ring(ALL)?;
         Ok(index)

@@ -17,9 +17,25 @@ pub(super) fn version(segment: &Segment) -> Result<u64, AccessError> {
     Ok(u64::from(high) << 32 | u64::from(low))
 }
 
-fn set_version(segment: &Segment, version: u64) -> Result<(), AccessError> {
-    segment.store_u32(VERSION.offset() + 4, (version >> 32) as u32, Ordering::Release)?;
-    segment.store_u32(VERSION.offset(), version as u32, Ordering::Release)
+/// What is written step by step: a segment, or a segment whose every step is looked at.
+pub(super) trait Steps {
+    fn store(&self, offset: usize, value: u32, order: Ordering) -> Result<(), AccessError>;
+    fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), AccessError>;
+}
+
+impl Steps for Segment {
+    fn store(&self, offset: usize, value: u32, order: Ordering) -> Result<(), AccessError> {
+        self.store_u32(offset, value, order)
+    }
+
+    fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), AccessError> {
+        Segment::write(self, offset, bytes)
+    }
+}
+
+fn set_version(segment: &impl Steps, version: u64) -> Result<(), AccessError> {
+    segment.store(VERSION.offset() + 4, (version >> 32) as u32, Ordering::Release)?;
+    segment.store(VERSION.offset(), version as u32, Ordering::Release)
 }
 
 /// The newest frame.
@@ -43,24 +59,24 @@ pub(super) fn stamp(segment: &Segment, places: Places) -> Result<f64, AccessErro
 }
 
 /// Begins to write another generation: who attaches now finds a producer that is not ready.
-pub(super) fn take_down(segment: &Segment) -> Result<(), AccessError> {
-    segment.store_u32(MAGIC.offset(), 0, Ordering::Release)?;
+pub(super) fn take_down(segment: &impl Steps) -> Result<(), AccessError> {
+    segment.store(MAGIC.offset(), 0, Ordering::Release)?;
     // What follows is not seen before.
     fence(Ordering::SeqCst);
-    segment.store_u32(WRITE_IDX.offset(), 0, Ordering::Release)
+    segment.store(WRITE_IDX.offset(), 0, Ordering::Release)
 }
 
 /// Writes everything that a generation is, and then, last, its number and the magic: whoever sees one of these sees the
 /// rest.
 pub(super) fn announce(
-    segment: &Segment,
+    segment: &impl Steps,
     places: Places,
     handles: &[SlotHandles],
     tail: &[u8; TAIL],
     generation: u64,
 ) -> Result<(), AccessError> {
     take_down(segment)?;
-    segment.store_u32(NUM_SLOTS.offset(), places.slots(), Ordering::Relaxed)?;
+    segment.store(NUM_SLOTS.offset(), places.slots(), Ordering::Relaxed)?;
     for (slot, handles) in (0..places.slots()).zip(handles) {
         let mut bytes = [0; SLOT];
         let (memory, event) = bytes.split_at_mut(HANDLE);
@@ -74,16 +90,16 @@ pub(super) fn announce(
     // [announce] Release, pairs with a reader's look at the generation.
     fence(Ordering::Release);
     set_version(segment, generation)?;
-    segment.store_u32(MAGIC.offset(), MAGIC_VALUE, Ordering::Release)
+    segment.store(MAGIC.offset(), MAGIC_VALUE, Ordering::Release)
 }
 
 /// Shows frame `index` as the newest.
-pub(super) fn publish(segment: &Segment, places: Places, index: u32, stamp: Stamp) -> Result<(), AccessError> {
+pub(super) fn publish(segment: &impl Steps, places: Places, index: u32, stamp: Stamp) -> Result<(), AccessError> {
     let seconds = stamp as f64 / 1e9;
     segment.write(places.tail() + TIMESTAMP.offset(), &seconds.to_le_bytes())?;
     segment.write(places.tail() + SHUTDOWN.offset(), &[0])?;
     // [publish] Release: the stamp, and the event that was recorded, come before the count.
-    segment.store_u32(WRITE_IDX.offset(), index, Ordering::Release)
+    segment.store(WRITE_IDX.offset(), index, Ordering::Release)
 }
 
 /// Says that the producer has ended.
