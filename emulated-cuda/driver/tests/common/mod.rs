@@ -2,7 +2,6 @@
 //! The driver's entries without pointers, and processes that play a part.
 #![allow(unsafe_code, reason = "calls of a C ABI with pointers to locals")]
 #![allow(dead_code, reason = "each test program uses a part of it")]
-#![allow(clippy::macro_metavars_in_unsafe, reason = "the entries take plain values and pointers to locals")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -22,10 +21,12 @@ pub const NOT_READY: u32 = 600;
 /// Calls an entry.
 #[macro_export]
 macro_rules! cu {
-    ($name:ident($($argument:expr),* $(,)?)) => {
+    ($name:ident($($argument:expr),* $(,)?)) => {{
+        #[allow(clippy::macro_metavars_in_unsafe, reason = "arguments are plain values")]
         // SAFETY: pointers among the arguments are those of locals that are long enough.
-        unsafe { emulated_cuda::$name($($argument),*) }
-    };
+        let code = unsafe { emulated_cuda::$name($($argument),*) };
+        code
+    }};
 }
 
 /// Calls an entry that must succeed.
