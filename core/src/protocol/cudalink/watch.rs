@@ -352,7 +352,9 @@ impl Watch {
         Ok(frame.generation == self.header.generation
             && still_whole(frame.index, newest, slots)
             && !words::is_over(&self.segment, self.header.places)?
-            && !self.changed()?)
+            && !self.changed()?
+            // [died] A producer's death ends the wait for its event, whatever its copy had come to.
+            && (!self.owned || self.segment.has_owner(&self.name)?))
     }
 }
 
