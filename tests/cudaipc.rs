@@ -79,6 +79,11 @@ fn crossed(sender: &mut Sender, run: &Run, from: u32, count: u32, rate: u32) -> 
         came.push(must(run));
     }
     sender.peer.hear("sent all", PATIENCE);
+    // An appsrc hands on what it was given when it comes to it.
+    let last = from + count - 1;
+    if !sender.times().contains_key(&last) {
+        sender.peer.hear(&format!("frame {last} "), PATIENCE);
+    }
     let base = run.pipeline.base_time().expect("a playing pipeline has a base time");
     let times = sender.times();
     for picture in &came {
