@@ -53,6 +53,11 @@ impl Peer {
         self.child.id()
     }
 
+    /// All lines so far.
+    pub fn heard(&self) -> &[String] {
+        &self.heard
+    }
+
     pub fn say(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("the peer still listens");
         writeln!(stdin, "{line}")
