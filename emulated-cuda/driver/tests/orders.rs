@@ -25,6 +25,7 @@ fn child() {
         Some("names") => names(),
         Some("hidden") => hidden(),
         Some("anything") => init(),
+        None => {}
         other => panic!("no part {other:?}"),
     }
 }

@@ -30,6 +30,7 @@ fn child() {
         Some("waiter") => waiter(),
         Some("recorder") => recorder(),
         Some("physical") => physical(),
+        None => {}
         other => panic!("no part {other:?}"),
     }
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! `cargo xtask emulated`: programs on the emulated CUDA driver, which looks to them like the real one.
 
+mod chroot;
+pub mod lanes;
+
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
