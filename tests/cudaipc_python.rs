@@ -42,8 +42,8 @@ fn numbered(number: u32, width: usize, height: usize, comps: usize) -> Vec<u8> {
     for y in 0..height {
         for x in 0..width {
             for k in 0..comps {
-                let marked = x < 4 && k == 1.min(comps - 1);
-                bytes.push(if marked { mark[x] } else { (x * 3 + y * 5 + k * 64 + number as usize * 7) as u8 });
+                let plain = (x * 3 + y * 5 + k * 64 + number as usize * 7) as u8;
+                bytes.push(mark.get(x).copied().filter(|_| k == 1.min(comps - 1)).unwrap_or(plain));
             }
         }
     }

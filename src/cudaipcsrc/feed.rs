@@ -10,7 +10,7 @@ use gst::{glib, prelude::*, subclass::prelude::*};
 use gst_video::{VideoInfo, prelude::*};
 use tdlink_core::{
     cuda::{CudaError, Event, Rows, Stream, rows_u8},
-    frame::{ChannelOrder, FrameDesc, Origin, PixelFormat},
+    frame::{ChannelOrder, FrameDesc, Origin, PixelFormat, SampleType},
     protocol::cudalink::{ConsumeError, Consumer, Frame, Interrupt, Wait},
     segment::{self, OpenOptions, SegmentName, monotonic_ns, wait::Waiter},
 };
@@ -55,6 +55,7 @@ pub struct CudaFeed {
     /// A generation that came while nobody waited for news.
     respec: bool,
     warned: bool,
+    warned_of_rivals: bool,
 }
 
 /// A producer that was found.
@@ -127,9 +128,19 @@ impl CudaFeed {
         stats: Arc<Stats>,
         interrupt: Interrupt,
     ) -> Self {
-        let (ended, respec, warned) = (None, false, false);
-        let element = element.downgrade();
-        Self { name, settings, element, shared, stats, interrupt, open: None, ended, respec, warned }
+        Self {
+            name,
+            settings,
+            element: element.downgrade(),
+            shared,
+            stats,
+            interrupt,
+            open: None,
+            ended: None,
+            respec: false,
+            warned: false,
+            warned_of_rivals: false,
+        }
     }
 
     fn consumer(&self, gpu: &Gpu) -> Result<Consumer, ConsumeError> {
@@ -394,15 +405,10 @@ impl Open {
         Made { published: stamp.unwrap_or(now), pts: None, duration: None, discont: false, skipped }
     }
 
-    /// A warning, the first time that two producers are seen.
-    fn rivals(&mut self, name: &SegmentName) {
+    /// Whether signs of two producers have come since this was last asked.
+    fn has_rivals(&mut self) -> bool {
         let rivals = self.consumer.rivals();
-        if rivals > std::mem::replace(&mut self.rivals, rivals) {
-            tracing::warn!(
-                "{:?} seems to have two producers: its count went back; stop one of them or give it another name",
-                name.as_str()
-            );
-        }
+        rivals > std::mem::replace(&mut self.rivals, rivals)
     }
 }
 
@@ -440,8 +446,17 @@ impl Feed for CudaFeed {
     }
 
     fn expected(&self) -> Option<FeedDesc> {
-        // Neither the segment's name nor a property says a size.
-        None
+        // Neither the segment's name nor a property says a size; a capsfilter behind the source may.
+        let pad = self.element.upgrade()?.static_pad("src")?;
+        let caps = pad.peer_query_caps(Some(&video::template_caps_with_device()));
+        let side = |name: &str| caps.structure(0)?.get::<i32>(name).ok().and_then(|side| u32::try_from(side).ok());
+        let format = PixelFormat::new(SampleType::U8, 4, ChannelOrder::Bgra)?;
+        Some(self.describe(FrameDesc {
+            width: side("width")?,
+            height: side("height")?,
+            format,
+            origin: Origin::TopLeft,
+        }))
     }
 
     fn name(&self) -> String {
@@ -474,8 +489,14 @@ impl Feed for CudaFeed {
 
     fn standing(&mut self) -> Standing {
         let name = self.name.to_string();
-        if let Some(open) = &mut self.open {
-            open.rivals(&self.name);
+        if self.open.as_mut().is_some_and(Open::has_rivals)
+            && !std::mem::replace(&mut self.warned_of_rivals, true)
+            && let Some(element) = self.element.upgrade()
+        {
+            let text = format!(
+                "{name:?} seems to have two producers, whose frames alternate: stop one of them or give it another name"
+            );
+            gst::element_warning!(element, gst::ResourceError::Busy, ("{text}"));
         }
         match self.look() {
             Err(err) => Standing::Replaced(err.to_string()),
