@@ -188,7 +188,7 @@ pub fn sample_type(text: &str) -> SampleType {
 /// What stands in frame `number`.
 pub fn picture(number: u64, len: usize) -> Vec<u8> {
     let seed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let mut bytes: Vec<u8> = (0..len as u64).map(|at| (seed.rotate_left((at % 64) as u32) ^ at * 31) as u8).collect();
+    let mut bytes: Vec<u8> = (0..len as u64).map(|at| (seed.rotate_left((at % 64) as u32) ^ (at * 31)) as u8).collect();
     for (byte, of_number) in bytes.iter_mut().zip(number.to_le_bytes()) {
         *byte = of_number;
     }

@@ -46,6 +46,8 @@ const LANES: &[Lane] = &[
     Lane { name: "core", about: "the core's tests, without GStreamer", run: test::core, in_test: true },
     Lane { name: "plugin", about: "the elements in pipelines", run: test::plugin, in_test: true },
     Lane { name: "python", about: "the elements against real Python", run: test::python, in_test: true },
+    lane("cudalink", "cuda-link's ring between processes on the emulated CUDA driver", lanes::cudalink),
+    lane("ptx", "the compiled kernels are those of the sources, byte for byte", crate::ptx::check),
     lane("examples", "the examples compile, the Python ones too", lanes::examples),
     lane("miri", "the core's tests on the heap under Miri", lanes::miri),
     lane("loom", "the ring under a model checker, as it is and broken in each way that must be found", lanes::loom),

@@ -291,3 +291,33 @@ impl Found {
         Ok(true)
     }
 }
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::super::layout::HANDLE;
+    use super::*;
+    use crate::cuda::IpcMemHandle;
+    use crate::protocol::cudalink::{Format, Interrupt, Wait, Watch};
+
+    #[test]
+    fn the_count_goes_round_without_zero_and_a_reader_follows() {
+        for (slots, order) in [(2, [1, 0, 0, 1, 0]), (3, [1, 2, 0, 1, 2]), (4, [1, 2, 0, 1, 2])] {
+            let name = SegmentName::new(&format!("tdlink-round-{slots}-{}", std::process::id())).unwrap();
+            let mut offer = Offer::create(&name, slots, &CreateOptions::default()).unwrap();
+            let description = Description { width: 1, height: 1, channels: 1, format: Format::U8, flags: 0 };
+            let handles = SlotHandles { memory: IpcMemHandle([1; HANDLE]), event: None };
+            offer.announce(description, vec![handles; slots as usize]).unwrap();
+            let mut watch = Watch::attach(&name, &OpenOptions::default(), Interrupt::new()).unwrap();
+            offer.index = u32::MAX - 2;
+            offer.segment.store_u32(WRITE_IDX.offset(), u32::MAX - 2, std::sync::atomic::Ordering::Release).unwrap();
+            for (slot, index) in order.into_iter().zip([u32::MAX - 1, u32::MAX, 1, 2, 3]) {
+                assert_eq!(offer.next_slot(), slot, "{slots} slots, {index}");
+                assert_eq!(offer.publish(1).unwrap(), index);
+                assert_eq!(watch.wait_newer(None).unwrap(), Wait::Newer);
+                let frame = watch.take().unwrap().unwrap();
+                assert_eq!((frame.index, frame.slot), (index, slot));
+            }
+            assert_eq!((watch.skipped(), watch.rivals(), offer.rivals()), (0, 0, 0));
+        }
+    }
+}

@@ -108,16 +108,15 @@ impl Watch {
         interrupt: Interrupt,
     ) -> Result<Self, ConsumeError> {
         let bell = Arc::new(Bell::named(&doorbell(name), Arc::clone(&segment), WRITE_IDX.offset())?);
-        let mut snapshot = None;
+        let mut snapshot = Snapshot::take(name, &segment)?;
         for _ in 0..TRIES {
-            snapshot = Snapshot::take(name, &segment)?;
             if snapshot.is_some() {
                 break;
             }
             std::thread::sleep(MOMENT);
+            snapshot = Snapshot::take(name, &segment)?;
         }
-        let Snapshot { header, announced } =
-            snapshot.ok_or_else(|| ConsumeError::NotReady { name: name.to_string() })?;
+        let Snapshot { header, announced } = snapshot.ok_or_else(|| not_ready(name))?;
         #[cfg(not(windows))]
         let _ = options;
         let owned = segment.has_owner(name)?;
@@ -243,7 +242,7 @@ impl Watch {
     fn respec(&mut self) -> Result<Option<Wait>, ConsumeError> {
         let snapshot = match Snapshot::take(&self.name, &self.segment) {
             Ok(Some(snapshot)) => snapshot,
-            Ok(None) => return Ok(None),
+            Ok(None) | Err(ConsumeError::NotReady { .. }) => return Ok(None),
             Err(ConsumeError::Closed { .. }) => return Ok(Some(Wait::Closed)),
             Err(error) => return Err(error),
         };
@@ -356,6 +355,10 @@ impl Watch {
     }
 }
 
+fn not_ready(name: &SegmentName) -> ConsumeError {
+    ConsumeError::NotReady { name: name.to_string() }
+}
+
 /// Contents that were read twice and were the same.
 struct Snapshot {
     header: Header,
@@ -363,19 +366,31 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    /// `None`: they are being written, or not there yet.
+    /// `None`: they changed meanwhile.
     fn take(name: &SegmentName, segment: &Segment) -> Result<Option<Self>, ConsumeError> {
         let mut bytes = vec![0; segment.len().min(Places::of(MAX_SLOTS).size())];
         segment.read(0, &mut bytes)?;
-        let header = parse(&bytes).map_err(|source| ConsumeError::Layout { name: name.to_string(), source });
+        let header = match parse(&bytes) {
+            Ok(header) => header,
+            Err(source) => {
+                // Perhaps one half of it is older than the other.
+                let first = bytes.clone();
+                std::thread::sleep(MOMENT);
+                segment.read(0, &mut bytes)?;
+                if bytes != first {
+                    return Ok(None);
+                }
+                return Err(ConsumeError::Layout { name: name.to_string(), source });
+            }
+        };
         // Whoever writes it anew writes zeros first, or an end that nobody has taken back.
         fence(Ordering::SeqCst);
-        let Some(header) = header? else { return Ok(None) };
+        let header = header.ok_or_else(|| not_ready(name))?;
         if header.is_over {
             return Err(ConsumeError::Closed { name: name.to_string() });
         }
         if header.handles.is_none() || header.description.is_none() {
-            return Ok(None);
+            return Err(not_ready(name));
         }
         let mut announced = announced(&bytes, header.places);
         let first = announced.clone();

@@ -187,6 +187,17 @@ fn a_frame_does_not_outlive_its_generation() {
         ring.segment.store_u32(WRITE_IDX.offset(), 1, Ordering::Release).unwrap();
         assert!(!watch.still_whole(&frame).unwrap(), "change {number}");
     }
+    // Nor when the new one is known already.
+    let ring = Ring::announced(3);
+    ring.publish(1);
+    let mut watch = ring.watch().unwrap();
+    let frame = takes(&mut watch, 1, 0);
+    ring.announce(2, 64, 1);
+    assert_eq!(now(&mut watch), Wait::Respec);
+    ring.publish(1);
+    assert!(!watch.still_whole(&frame).unwrap());
+    let frame = takes(&mut watch, 1, 0);
+    assert!(watch.still_whole(&frame).unwrap());
 }
 
 #[test]
