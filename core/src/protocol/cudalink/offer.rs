@@ -60,7 +60,7 @@ impl Offer {
         let found = Found::look(name, options)?;
         if let Some(found) = &found
             && !options.takeover
-            && found.is_alive()?
+            && found.is_alive(name)?
         {
             return Err(ProduceError::LiveProducer { name: name.to_string() });
         }
@@ -263,10 +263,11 @@ impl Found {
         Ok(Some(Self { segment, size, header }))
     }
 
-    /// Whether somebody is seen publishing. Whoever has said that it ended, or has no handles, is not watched for long.
-    fn is_alive(&self) -> Result<bool, ProduceError> {
+    /// Whether somebody is seen publishing who is none of ours: those have a lock, which is asked for when the name is
+    /// taken. Who has the segment open tells nothing: a reader may, and a producer need not be seen, in a container say.
+    fn is_alive(&self, name: &SegmentName) -> Result<bool, ProduceError> {
         let Some(header) = &self.header else { return Ok(false) };
-        if header.is_over || header.handles.is_none() || !self.is_used()? {
+        if header.is_over || header.handles.is_none() || self.segment.has_owner(name)? {
             return Ok(false);
         }
         let signs = || -> Result<_, ProduceError> {
@@ -281,14 +282,6 @@ impl Found {
             }
         }
         Ok(false)
-    }
-
-    /// Whether any other process has it open. Where the system does not tell: it may.
-    fn is_used(&self) -> Result<bool, ProduceError> {
-        #[cfg(target_os = "linux")]
-        return Ok(crate::segment::used_by_others(self.segment.identity()));
-        #[cfg(not(target_os = "linux"))]
-        Ok(true)
     }
 }
 
