@@ -315,18 +315,22 @@ fn a_second_producer_is_refused_and_one_that_is_dead_is_not() {
 fn a_reader_whose_copies_are_slower_than_the_ring_gives_up_frames_and_pushes_none_that_is_torn() {
     let name = Name::new("slow");
     let mut sender = Sender::start(&[]);
-    // Its own copies take longer than two frames: at times the producer has come round before they are done.
-    let mut reader = Sender::start(&[("EMULATED_CUDA_COPY_DELAY_US", "30000")]);
+    // The halves of its copies are read 35 and 70 ms after a frame came, and three frames of 60 a second are 50 ms.
+    let mut reader = Sender::start(&[("EMULATED_CUDA_COPY_DELAY_US", "70000")]);
     let source = receiving(&name, "").replace(" ! cudadownload", "").replace("(memory:CUDAMemory)", ",format=BGRA");
     reader.play(&source.replace("name=s", "name=s origin=top-left"));
     sender.play(&sending(&name).replace("sync=false", "sync=false origin=top-left slots=3"));
-    sender.peer.say("send 1 300 60");
-    for _ in 0..6 {
-        reader.order("verify", "whole");
+    for burst in 0..8 {
+        // Only the last one is left alone for long enough.
+        let last = burst * 10 + 7;
+        sender.send(burst * 10, 8, 60);
+        let mut read = String::new();
+        while read != format!("whole {last}") {
+            read = reader.order("verify", "whole");
+        }
     }
     let overwritten = reader.order("stat-of-source overwritten", "stat ");
     assert_ne!(overwritten, "stat 0", "the reader was too quick to be overtaken");
-    sender.peer.hear("sent all", PATIENCE);
     sender.order("stop", "stopped");
 }
 
