@@ -191,23 +191,6 @@ fn imported_slots_are_what_was_sent() {
     }
 }
 
-#[test]
-#[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc -- --ignored"]
-fn upstream_writes_its_buffer_again_only_when_our_copy_has_read_it() {
-    let name = Name::new("reuse");
-    // As many as can be: the next picture's upload into the same buffer begins when the sink returns.
-    let mut sender = Sender::start(&[("EMULATED_CUDA_COPY_DELAY_US", "10000")]);
-    let both = "origin=top-left";
-    let run = Run::playing(&format!(
-        "tdcudaipcsrc name=s shm-name={name} keepalive=0 {both} ! video/x-raw,format=BGRA ! appsink name=k sync=false"
-    ));
-    sender.play(&sending(&name, &caps("BGRA", 320, 240), "cudaupload !", &format!("{both} slots=10")));
-    let numbers = crossed(&mut sender, &run, 1, 60, 1000);
-    assert!(numbers.len() > 10, "of 60 pictures only {numbers:?} came");
-    run.stop();
-    sender.order("stop", "stopped");
-}
-
 /// Whether this GStreamer can take foreign device memory.
 fn can_import() -> bool {
     gst::version() >= (1, 24, 0, 0)

@@ -143,6 +143,12 @@ fn nothing_is_opened_or_made_for_a_frame_after_the_first() {
         [counted(&sink), counted(&source)]
     };
     let (few, many) = (of(8), of(80));
+    if gst::version() < (1, 24, 0, 0) {
+        // Memory has no stream there: a buffer goes back to its pool when the sink returns, so it must have been read by
+        // then. Once a frame for that, and once for the element that uploads.
+        let waits = |counts: &[BTreeMap<String, u64>; 2]| counts[0].get("cuStreamSynchronize").copied().unwrap_or(0);
+        assert!(waits(&many) - waits(&few) >= 2 * 72, "the sink returned before its copies were done");
+    }
     // Memory of GStreamer's own pools may come later than the first frame, but not with every frame.
     let once = [
         "cuIpcGetMemHandle",
