@@ -30,7 +30,7 @@ fn the_other_process() {
 
 fn sending(name: &str) -> String {
     format!(
-        "appsrc name=a format=time is-live=true do-timestamp=true caps={CAPS} ! cudaupload ! tdcudaipcsink name=k sync=false shm-name={name}"
+        "appsrc name=a format=time is-live=true do-timestamp=true caps={CAPS} ! cudaupload ! video/x-raw(memory:CUDAMemory) ! tdcudaipcsink name=k sync=false shm-name={name}"
     )
 }
 
@@ -133,7 +133,7 @@ fn nothing_is_opened_or_made_for_a_frame_after_the_first() {
         reader.play(&receiving(&name, "").replace("max-buffers=4 drop=true", ""));
         sender.play(&sending(&name));
         sender.send(0, frames, 60);
-        for _ in 0..frames / 2 {
+        for _ in 0..frames / 4 {
             assert_eq!(reader.order("take", "taken"), "taken one");
         }
         for mut other in [reader, sender] {
@@ -378,8 +378,9 @@ fn a_pipeline_has_one_context_and_an_applications_own_is_taken() {
         let context = query.context_owned().expect("the answer has a context");
         context.structure().get::<gst::Object>("gst.cuda.context").expect("it is there")
     };
-    let first =
-        Run::playing(&format!("{PICTURES} ! cudaupload name=u ! tdcudaipcsink name=k sync=false shm-name={name}"));
+    let first = Run::playing(&format!(
+        "{PICTURES} ! cudaupload name=u ! video/x-raw(memory:CUDAMemory) ! tdcudaipcsink name=k sync=false shm-name={name}"
+    ));
     first.wait_message("tdlink-published");
     let theirs = context_of(&first, "k");
     assert_eq!(context_of(&first, "u"), theirs, "neighbours share one");

@@ -187,12 +187,19 @@ fn a_python_sender_may_change_size_and_slots_or_start_anew() {
 fn a_python_reader_gets_the_bytes_that_touchdesigner_expects() {
     common::init();
     for (caps, upload, options, bgra, upside_down, flags) in [
-        ("BGRA", "cudaupload !", "", true, true, "4"),
-        ("RGBA", "cudaupload !", "", true, true, "4"),
+        ("BGRA", "cudaupload ! video/x-raw(memory:CUDAMemory) !", "", true, true, "4"),
+        ("RGBA", "cudaupload ! video/x-raw(memory:CUDAMemory) !", "", true, true, "4"),
         ("RGBA", "", "", true, true, "4"),
-        ("RGBA", "cudaupload !", "channel-order=rgba origin=top-left", false, false, "0"),
+        (
+            "RGBA",
+            "cudaupload ! video/x-raw(memory:CUDAMemory) !",
+            "channel-order=rgba origin=top-left",
+            false,
+            false,
+            "0",
+        ),
         ("RGBA", "", "legacy-flags=true", true, true, "0"),
-        ("RGB", "cudaupload !", "", false, true, "0"),
+        ("RGB", "cudaupload ! video/x-raw(memory:CUDAMemory) !", "", false, true, "0"),
         ("GRAY8", "", "origin=top-left", false, false, "0"),
     ] {
         let name = Name::new("py-read");
