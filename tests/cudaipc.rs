@@ -224,6 +224,7 @@ fn an_import_that_cannot_be_is_a_copy_and_says_so() {
     sender.play(&sending(&name, &caps, UPLOAD, ""));
     crossed(&mut sender, &run, 1, 10, 30);
     let said = run.sayings();
+    // One test, one process: another pipeline's context would be a reason, too.
     let reason = if can_import() { "stand on their head" } else { "1.24" };
     assert!(said.iter().any(|text| text.contains("io-mode=import") && text.contains(reason)), "{said:?}");
     run.stop();
