@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Named shared memory, wire protocols and pixel conversion of tdlink, without GStreamer.
 //!
-//! Arrows point down only: `protocol` stands on `segment` and `pixels`, which stand on `frame`, `field` and `sync`.
-//! Unsafe code has one room here, `segment`; everywhere else it does not compile.
+//! Arrows point down only: `protocol` stands on `segment`, `cuda` and `pixels`, which stand on `frame`, `field` and `sync`.
+//! Unsafe code has two rooms here, `segment` and `cuda`; everywhere else it does not compile.
 
 #![warn(missing_docs)]
 
@@ -11,6 +11,8 @@ compile_error!("tdlink maps frames of several gigabytes and shares 64-bit words:
 #[cfg(not(target_endian = "little"))]
 compile_error!("every wire format here is little-endian and is shared in place: it needs a little-endian target");
 
+#[allow(unsafe_code)] // calls the CUDA driver
+pub mod cuda;
 pub mod field;
 pub mod frame;
 pub mod pixels;

@@ -3,4 +3,5 @@
 
 pub mod control;
 pub mod copy;
+pub mod cudalink;
 pub mod raw;

@@ -45,6 +45,22 @@ impl Bell {
         Ok(Self { segment, offset, os })
     }
 
+    /// The same for a word of another protocol's, which on Windows wakes by an event of this name: one for everybody, and
+    /// a ring wakes one of them.
+    ///
+    /// # Errors
+    /// No such word.
+    pub fn named(event: &str, segment: Arc<Segment>, offset: usize) -> Result<Self, AccessError> {
+        segment.load_u32(offset, Ordering::Relaxed)?;
+        Ok(Self { segment, offset, os: os::Bell::named(event) })
+    }
+
+    /// One that keeps no memory open and cannot be waited at.
+    #[cfg(windows)]
+    pub(crate) fn over_nothing(event: &str) -> Self {
+        Self { segment: Arc::new(Segment::nothing()), offset: 0, os: os::Bell::named(event) }
+    }
+
     /// Wakes those of the sleepers whose bits are set in `who`. The word must have been changed before.
     ///
     /// # Errors

@@ -88,6 +88,13 @@ impl Owner {
         self.acquired
     }
 
+    pub(super) fn claim(&mut self) {
+        if self.acquired == Acquired::Adopted {
+            self.mark();
+            self.acquired = Acquired::Recovered;
+        }
+    }
+
     pub(super) fn keep_published(&mut self) -> Result<Published, SegmentError> {
         if self.has_its_links() {
             return Ok(Published::Still);

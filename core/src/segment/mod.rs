@@ -138,6 +138,12 @@ impl Segment {
         Self { base, len, writable, pace: rows::Pace::default(), backing: Backing::Os(mapping) }
     }
 
+    /// No memory at all.
+    #[cfg(windows)]
+    pub(crate) fn nothing() -> Self {
+        Self::over(os::Mapping::none())
+    }
+
     /// `len` zeroed bytes of private memory with a segment's methods, aligned to 64 bytes.
     #[cfg(any(test, feature = "test-util"))]
     pub fn heap(len: usize) -> Self {
@@ -178,6 +184,19 @@ impl Segment {
             Backing::Os(mapping) => mapping.linked(),
             #[cfg(any(test, feature = "test-util"))]
             Backing::Heap(_) => Ok(Linked::Here),
+        }
+    }
+
+    /// Whether an [`OwnedSegment`] under `name`, by which this was opened, is held by a process that lives. Other programs'
+    /// producers have none, and macOS does not tell: false.
+    ///
+    /// # Errors
+    /// The system cannot tell.
+    pub fn has_owner(&self, name: &SegmentName) -> Result<bool, SegmentError> {
+        match &self.backing {
+            Backing::Os(mapping) => mapping.has_owner(name),
+            #[cfg(any(test, feature = "test-util"))]
+            Backing::Heap(_) => Ok(false),
         }
     }
 

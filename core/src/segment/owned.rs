@@ -102,6 +102,13 @@ impl OwnedSegment {
         self.owner.acquired()
     }
 
+    /// Makes an adopted object ours: it is kept when its name is taken away, and goes at the end. For protocols whose
+    /// writers all create what they write, so that nobody expects to find it later. (Linux; elsewhere what is adopted
+    /// stays adopted.)
+    pub fn claim(&mut self) {
+        self.owner.claim();
+    }
+
     /// Looks whether the name still leads to our object, and puts it back if it is gone. Cheap enough for every frame:
     /// one question to the system. (Linux: a name that was moved, not removed, is noticed within 32 calls.)
     ///

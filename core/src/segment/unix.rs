@@ -11,6 +11,8 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::guard::Watch;
+#[cfg(target_os = "linux")]
+use super::lock::{self, Byte};
 use super::place::{Access, Place};
 #[cfg(target_os = "linux")]
 use super::process::Fd;
@@ -129,6 +131,20 @@ impl Mapping {
     fn shows(&self, stat: &Stat) -> bool {
         let rounded = (stat.st_size as usize).next_multiple_of(rustix::param::page_size());
         rounded == self.len.next_multiple_of(rustix::param::page_size())
+    }
+
+    /// Asked of the object itself, whatever its name has become.
+    #[cfg(target_os = "linux")]
+    pub(super) fn has_owner(&self, _: &SegmentName) -> Result<bool, SegmentError> {
+        let locked = lock::is_locked(&self.fd, Byte::Producer);
+        let name = || self.place.name();
+        locked.map_err(|source| SegmentError::Os { doing: "asking for the lock", name: name(), source })
+    }
+
+    /// Shared memory has no locks there.
+    #[cfg(target_os = "macos")]
+    pub(super) fn has_owner(&self, _: &SegmentName) -> Result<bool, SegmentError> {
+        Ok(false)
     }
 
     pub(super) fn current_len(&self) -> Result<usize, SegmentError> {

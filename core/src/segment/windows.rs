@@ -67,7 +67,7 @@ impl Mapping {
     }
 
     /// No memory at all.
-    fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self { base: NonNull::dangling(), len: 0, writable: true, number: 0, opened: None }
     }
 
@@ -90,6 +90,10 @@ impl Mapping {
     /// As long as we have a handle, the name leads to this section.
     pub(super) fn linked(&self) -> Result<Linked, SegmentError> {
         Ok(if self.opened.is_some() { Linked::Here } else { Linked::Gone })
+    }
+
+    pub(super) fn has_owner(&self, name: &SegmentName) -> Result<bool, SegmentError> {
+        claim::Claim::exists(name)
     }
 
     pub(super) fn current_len(&self) -> Result<usize, SegmentError> {

@@ -42,7 +42,7 @@ fn other_target(target: &str) -> Outcome {
 }
 
 /// Asks rustup for a part of the toolchain; it downloads it if it is not there.
-fn rustup(arguments: &[&str]) -> Outcome {
+pub fn rustup(arguments: &[&str]) -> Outcome {
     let what = format!("`rustup {}`", arguments.join(" "));
     if run::which("rustup").is_none() {
         return Err(Trouble::Machine(format!("{what}: rustup is not installed")));
@@ -101,6 +101,16 @@ pub fn loom() -> Outcome {
     command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", run::target().join("loom"));
     command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "8");
     run::check(&mut command)
+}
+
+/// The tests of `core/tests/cudalink` that need a driver, and those that need none.
+pub fn cudalink() -> Outcome {
+    let test = ["test", "--locked", "--package", "tdlink-core", "--features", "test-util", "--test", "cudalink"];
+    let all = ["--", "--include-ignored", "--skip", "peer::peer"];
+    // Two of them look at all imports of their process.
+    let alone = ["--test-threads", "1"];
+    let words: Vec<&str> = ["--", "cargo"].into_iter().chain(test).chain(all).chain(alone).collect();
+    crate::emulated::run(&words)
 }
 
 /// The ignored test of `core/tests/control/kill.rs`.

@@ -79,7 +79,13 @@ impl Interrupt {
     }
 
     /// Sleeps over `bell` as [`Bell::wait`] does, unless the switch is on.
-    pub(super) fn sleep(&self, bell: &Arc<Bell>, me: u32, seen: u32, until_ns: u64) -> Result<(), AccessError> {
+    pub(in crate::protocol) fn sleep(
+        &self,
+        bell: &Arc<Bell>,
+        me: u32,
+        seen: u32,
+        until_ns: u64,
+    ) -> Result<(), AccessError> {
         let inner = &self.0;
         {
             let mut sleeper = inner.sleeper.lock().unwrap_or_else(PoisonError::into_inner);

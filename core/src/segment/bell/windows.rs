@@ -22,6 +22,8 @@ const COARSE: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct Bell {
     name: String,
+    /// One event wakes any sleeper: `name` itself.
+    shared: bool,
     /// Opened when they are first needed. `None`: the system refused.
     events: [OnceLock<Option<OwnedHandle>>; SLEEPERS as usize],
     /// Of the last wait, for the next one.
@@ -30,12 +32,18 @@ pub(super) struct Bell {
 
 impl Bell {
     pub(super) fn new(name: &SegmentName, offset: usize) -> Self {
-        Self { name: format!("{name}.bell.{offset}"), events: Default::default(), timer: Mutex::default() }
+        let name = format!("{name}.bell.{offset}");
+        Self { name, shared: false, events: Default::default(), timer: Mutex::default() }
+    }
+
+    pub(super) fn named(event: &str) -> Self {
+        Self { name: event.to_owned(), shared: true, events: Default::default(), timer: Mutex::default() }
     }
 
     fn event(&self, sleeper: u32) -> Option<&OwnedHandle> {
+        let sleeper = if self.shared { 0 } else { sleeper };
         let event = self.events.get(sleeper as usize)?.get_or_init(|| {
-            let name = format!("{}.{sleeper}", self.name);
+            let name = if self.shared { self.name.clone() } else { format!("{}.{sleeper}", self.name) };
             match event::create(&name) {
                 Ok((event, _)) => Some(event),
                 Err(error) => {
@@ -48,6 +56,7 @@ impl Bell {
     }
 
     pub(super) fn ring(&self, segment: &Segment, offset: usize, who: u32) -> Result<(), AccessError> {
+        let who = if self.shared { u32::from(who != 0) } else { who };
         for sleeper in (0..SLEEPERS).filter(|sleeper| who >> sleeper & 1 != 0) {
             if let Some(event) = self.event(sleeper) {
                 event::set(event);
