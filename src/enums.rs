@@ -106,6 +106,34 @@ choices! {
 }
 
 choices! {
+    /// Whether `tdcudaipcsrc` copies.
+    CudaIoMode("GstTdCudaIpcSrcIoMode") {
+        #[default]
+        Copy = ("copy", "Copy each frame into memory of the pipeline's, on the device"),
+        Import = ("import", "Import: push the producer's slots as they lie (GStreamer 1.24 or newer). The producer does not wait: a frame that is held for longer than its ring goes round is overwritten"),
+    }
+}
+
+choices! {
+    /// Order of colour components on cuda-link's wire.
+    CudaChannelOrder("GstTdCudaIpcChannelOrder") {
+        #[default]
+        Auto = ("auto", "Auto: bgra for 4 components of 8 bits, as TouchDesigner has it, else rgba"),
+        Rgba = ("rgba", "R, G, B, A"),
+        Bgra = ("bgra", "B, G, R, A"),
+    }
+}
+
+choices! {
+    /// Where row 0 stands on cuda-link's wire, as the sink writes it.
+    CudaOrigin("GstTdCudaIpcOrigin") {
+        #[default]
+        BottomLeft = ("bottom-left", "Bottom-left: row 0 is the bottom row, as in TouchDesigner"),
+        TopLeft = ("top-left", "Top-left: row 0 is the top row, as in image files and most Python code"),
+    }
+}
+
+choices! {
     /// When a source pushes.
     Pacing("GstTdLinkPacing") {
         #[default]
@@ -230,6 +258,26 @@ impl SinkChannelOrder {
             Self::Auto => default,
             Self::Rgba => frame::ChannelOrder::Rgba,
             Self::Bgra => frame::ChannelOrder::Bgra,
+        }
+    }
+}
+
+impl CudaChannelOrder {
+    /// The order on the wire of these pixels.
+    pub fn of(self, sample: frame::SampleType, channels: u8) -> frame::ChannelOrder {
+        match self {
+            Self::Auto if sample == frame::SampleType::U8 && channels == 4 => frame::ChannelOrder::Bgra,
+            Self::Auto | Self::Rgba => frame::ChannelOrder::Rgba,
+            Self::Bgra => frame::ChannelOrder::Bgra,
+        }
+    }
+}
+
+impl From<CudaOrigin> for frame::Origin {
+    fn from(choice: CudaOrigin) -> Self {
+        match choice {
+            CudaOrigin::BottomLeft => Self::BottomLeft,
+            CudaOrigin::TopLeft => Self::TopLeft,
         }
     }
 }

@@ -5,16 +5,23 @@
 //! | --- | --- |
 //! | `tdshmsink` | writes video into a shared buffer that TouchDesigner or Python reads |
 //! | `tdshmsrc` | reads a shared buffer that TouchDesigner or Python writes |
+//! | `tdcudaipcsink` | writes video into shared GPU memory that TouchDesigner or Python reads by cuda-link |
+//! | `tdcudaipcsrc` | reads shared GPU memory that TouchDesigner or Python writes by cuda-link |
 
+mod cudaipcsink;
+mod cudaipcsrc;
 mod diagnostics;
 mod enums;
+mod gstcuda;
 mod gstshm;
 mod live;
+mod rows;
 mod run;
 mod shmsink;
 mod shmsrc;
 mod spec;
 mod time;
+mod uri;
 mod video;
 
 use gst::glib;
@@ -22,7 +29,9 @@ use gst::glib;
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     diagnostics::forward_to_gstreamer();
     shmsink::register(plugin)?;
-    shmsrc::register(plugin)
+    shmsrc::register(plugin)?;
+    cudaipcsink::register(plugin)?;
+    cudaipcsrc::register(plugin)
 }
 
 gst::plugin_define!(

@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use crate::gstcuda::CAPS_FEATURE;
 use gst_video::{VideoColorMatrix, VideoColorPrimaries, VideoColorRange, VideoColorimetry, VideoTransferFunction};
 use tdlink_core::{
     frame::{ChannelOrder, Fourth, PixelFormat, SampleType},
@@ -75,6 +76,28 @@ fn distance(wire: PixelFormat, to: PixelFormat) -> (u8, u8, u8) {
 /// Everything that the pads of both shm elements can carry in system memory.
 pub fn template_caps() -> gst::Caps {
     gst_video::VideoCapsBuilder::new().format_list(KNOWN.iter().map(|(format, _)| *format)).build()
+}
+
+/// Formats that memory of a CUDA device can have, in every GStreamer.
+pub const DEVICE_FORMATS: [gst_video::VideoFormat; 6] = [
+    gst_video::VideoFormat::Rgba,
+    gst_video::VideoFormat::Bgra,
+    gst_video::VideoFormat::Rgbx,
+    gst_video::VideoFormat::Bgrx,
+    gst_video::VideoFormat::Rgb,
+    gst_video::VideoFormat::Bgr,
+];
+
+/// Everything that the pads of both CUDA elements can carry, device memory first.
+pub fn template_caps_with_device() -> gst::Caps {
+    let mut caps = gst_video::VideoCapsBuilder::new().features([CAPS_FEATURE]).format_list(DEVICE_FORMATS).build();
+    caps.merge(template_caps());
+    caps
+}
+
+/// Whether frames of `caps` lie on a CUDA device.
+pub fn is_device(caps: &gst::CapsRef) -> bool {
+    caps.features(0).is_some_and(|features| features.contains(CAPS_FEATURE))
 }
 
 /// What the pixels mean after `transfer`, when the wire says nothing else: sRGB, which is what TouchDesigner's

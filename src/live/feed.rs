@@ -187,6 +187,11 @@ pub trait Feed {
     fn lease(&mut self, _info: &VideoInfo) -> Leased {
         Leased::Copy
     }
+    /// A buffer with the picture of `last`, which [`Feed::lease`] gave, that may be pushed again whatever becomes of the
+    /// producer. `None`: the picture is gone.
+    fn keep(&mut self, last: &gst::Buffer, _info: &VideoInfo) -> Option<gst::Buffer> {
+        Some(last.clone())
+    }
     /// Copies the newest frame into `buffer`.
     fn read(&mut self, buffer: &mut gst::BufferRef, info: &VideoInfo) -> Read;
 }

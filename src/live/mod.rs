@@ -5,6 +5,7 @@
 //! and an EOS must not suffer from it. The [`Engine`] decides when a frame is due and what it is; a [`Feed`]
 //! knows one wire; a [`Host`] is the element. All of it runs on the element's streaming thread.
 
+mod base;
 mod engine;
 mod feed;
 mod negotiate;
@@ -13,9 +14,10 @@ mod pool;
 mod settings;
 mod stats;
 
+pub use base::{Base, age};
 pub use engine::{Changes, Engine};
 pub use feed::{Attach, Feed, FeedDesc, Host, Leased, Made, News, Read, Standing};
-pub use negotiate::{Negotiated, negotiate};
+pub use negotiate::{Negotiated, Offer, negotiate, negotiate_offers};
 pub use pool::choose as choose_pool;
 pub use settings::LiveSettings;
 pub use stats::Stats;

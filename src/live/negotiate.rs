@@ -2,11 +2,12 @@
 //! Caps of a source: what the wire has, cut down to what downstream takes.
 
 use gst::prelude::*;
-use gst_video::{VideoColorimetry, VideoInfo};
+use gst_video::{VideoColorimetry, VideoFormat, VideoInfo};
 
 use super::{FeedDesc, LiveSettings};
 use crate::{
     enums::{Pacing, Transfer},
+    gstcuda::CAPS_FEATURE,
     video,
 };
 
@@ -17,17 +18,28 @@ pub struct Negotiated {
     pub info: VideoInfo,
     /// Frames per second of constant pacing; `None`: as produced.
     pub constant: Option<gst::Fraction>,
+    /// Frames lie in memory of a CUDA device.
+    pub device: bool,
+}
+
+/// What frames can be pushed as: where they lie, and in which format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// In memory of a CUDA device.
+    pub device: bool,
+    /// The format.
+    pub format: VideoFormat,
 }
 
 const ZERO: (i32, i32) = (0, 1);
 
 /// Caps for these frames, the best first, before downstream is asked.
-fn caps_for(feed: &FeedDesc, settings: &LiveSettings) -> gst::Caps {
+fn caps_for(feed: &FeedDesc, offers: &[Offer], settings: &LiveSettings) -> gst::Caps {
     let mut caps = gst::Caps::new_empty();
     {
         let caps = caps.get_mut().expect("caps that were just made");
         for rate in rates(feed, settings) {
-            for format in &feed.formats {
+            for Offer { device, format } in offers {
                 let mut structure = gst::Structure::builder("video/x-raw")
                     .field("format", format.to_str())
                     .field("width", feed.wire.width.cast_signed())
@@ -53,7 +65,8 @@ fn caps_for(feed: &FeedDesc, settings: &LiveSettings) -> gst::Caps {
                 for (name, value) in &feed.extras {
                     structure.set_value(name, value.clone());
                 }
-                caps.append_structure(structure);
+                let features = device.then(|| gst::CapsFeatures::new([CAPS_FEATURE]));
+                caps.append_structure_full(structure, features);
             }
         }
     }
@@ -90,7 +103,7 @@ fn rates(feed: &FeedDesc, settings: &LiveSettings) -> Vec<Rate> {
     }
 }
 
-fn colorimetry(feed: &FeedDesc, settings: &LiveSettings, format: gst_video::VideoFormat) -> Option<String> {
+fn colorimetry(feed: &FeedDesc, settings: &LiveSettings, format: VideoFormat) -> Option<String> {
     if !settings.colorimetry.is_empty() {
         return Some(settings.colorimetry.clone());
     }
@@ -109,7 +122,7 @@ fn written(colorimetry: &VideoColorimetry) -> String {
     colorimetry.to_string()
 }
 
-/// Agrees with downstream of `pad`, without setting anything yet.
+/// Agrees with downstream of `pad` on one of the feed's formats in system memory, without setting anything yet.
 ///
 /// # Errors
 /// When downstream takes none of what the wire has: says both.
@@ -118,7 +131,21 @@ pub fn negotiate(
     feed: &FeedDesc,
     settings: &LiveSettings,
 ) -> Result<(gst::Caps, Negotiated), gst::ErrorMessage> {
-    let offered = caps_for(feed, settings);
+    let offers: Vec<_> = feed.formats.iter().map(|format| Offer { device: false, format: *format }).collect();
+    negotiate_offers(pad, feed, &offers, settings)
+}
+
+/// The same for `offers`, the best first.
+///
+/// # Errors
+/// When downstream takes none of them: says both.
+pub fn negotiate_offers(
+    pad: &gst::Pad,
+    feed: &FeedDesc,
+    offers: &[Offer],
+    settings: &LiveSettings,
+) -> Result<(gst::Caps, Negotiated), gst::ErrorMessage> {
+    let offered = caps_for(feed, offers, settings);
     let taken = pad.peer_query_caps(Some(&offered));
     let mut agreed = offered.intersect_with_mode(&taken, gst::CapsIntersectMode::First);
     if agreed.is_empty() {
@@ -143,6 +170,7 @@ pub fn negotiate(
         structure.fixate_field_nearest_fraction("framerate", wish);
     }
     agreed.fixate();
+    let device = agreed.features(0).is_some_and(|features| features.contains(CAPS_FEATURE));
     let info = VideoInfo::from_caps(&agreed)
         .map_err(|err| gst::error_msg!(gst::StreamError::Format, ("{agreed} are no video caps: {err}")))?;
     let constant = match settings.pacing {
@@ -153,7 +181,7 @@ pub fn negotiate(
             .then(|| info.fps()),
     }
     .filter(|rate| rate.numer() > 0);
-    Ok((agreed, Negotiated { info, constant }))
+    Ok((agreed, Negotiated { info, constant, device }))
 }
 
 /// Whether downstream insists on a rate that is not the producer's own.

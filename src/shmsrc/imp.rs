@@ -1,33 +1,20 @@
 // SPDX-License-Identifier: MPL-2.0
 
-use std::{
-    sync::{
-        Arc, LazyLock, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::sync::{LazyLock, Mutex, atomic::Ordering};
 
 use gst::{glib, prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::base_src::CreateSuccess, subclass::prelude::*};
 use gst_video::VideoInfo;
-use tdlink_core::{
-    protocol::control::Interrupt,
-    segment::{SegmentName, monotonic_ns, wait::Waiter},
-};
+use tdlink_core::segment::{SegmentName, wait::Waiter};
 
-use super::{choice::ShmFeed, control::ControlFeed, feed::RawFeed, settings::Settings, uri};
+use super::{choice::ShmFeed, control::ControlFeed, feed::RawFeed, settings::Settings};
 use crate::{
     enums::{ChangeDetection, SrcProtocol},
-    live::{self, Changes, Engine, FeedDesc, Host, LiveSettings, Negotiated, Stats},
+    live::{self, Base, Changes, Engine, FeedDesc, Host, LiveSettings, Negotiated},
     run::Run,
-    time, video,
+    uri::{self, Properties},
+    video,
 };
-
-/// How often to ask whether running time has begun.
-const NOT_BEGUN: Duration = Duration::from_millis(20);
-/// What is reported as latency at low rates and unknown ones: copies take less.
-const MOST_LATENCY: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 
 #[derive(Debug)]
 struct Started {
@@ -47,15 +34,7 @@ pub struct ShmSrc {
     set_by_uri: Mutex<Vec<String>>,
     /// The streaming thread's.
     run: Run<Started>,
-    /// What the streaming thread has agreed on, for the latency query.
-    rate: Mutex<Option<gst::Fraction>>,
-    stats: Arc<Stats>,
-    flushing: AtomicBool,
-    /// Downstream has asked for other caps.
-    reconfigure: AtomicBool,
-    /// Downstream takes rows that lie further apart than caps say.
-    padding: AtomicBool,
-    interrupt: Interrupt,
+    base: Base,
 }
 
 static CAT: LazyLock<gst::DebugCategory> =
@@ -98,8 +77,8 @@ impl ObjectImpl for ShmSrc {
 
     fn property(&self, _: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
-            "connected" => self.stats.connected.load(Ordering::Relaxed).to_value(),
-            "stats" => self.stats.structure("tdshmsrc-stats").to_value(),
+            "connected" => self.base.stats.connected.load(Ordering::Relaxed).to_value(),
+            "stats" => self.base.stats.structure("tdshmsrc-stats").to_value(),
             name => self.settings.lock().unwrap().get(name).unwrap_or_else(|| pspec.default_value().clone()),
         }
     }
@@ -141,9 +120,8 @@ impl BaseSrcImpl for ShmSrc {
             gst::error_msg!(gst::ResourceError::Settings, ("shm-name={:?}: {err}", settings.shm_name))
         })?;
         settings.live.check()?;
-        self.stats.reset();
-        *self.rate.lock().unwrap() = None;
-        let mut ahead = ControlFeed::new(name.clone(), settings.clone(), self.interrupt.clone());
+        self.base.begin();
+        let mut ahead = ControlFeed::new(name.clone(), settings.clone(), self.base.interrupt.clone());
         if settings.protocol != SrcProtocol::Raw
             && let Err(unusable) = ahead.prepare()
         {
@@ -155,7 +133,7 @@ impl BaseSrcImpl for ShmSrc {
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         self.run.end();
-        self.stats.connected.store(false, Ordering::Relaxed);
+        self.base.stats.connected.store(false, Ordering::Relaxed);
         Ok(())
     }
 
@@ -164,36 +142,25 @@ impl BaseSrcImpl for ShmSrc {
     }
 
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
-        self.flushing.store(true, Ordering::SeqCst);
-        self.interrupt.raise();
+        self.base.unlock();
         Ok(())
     }
 
     fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
-        self.flushing.store(false, Ordering::SeqCst);
-        self.interrupt.clear();
+        self.base.unlock_stop();
         Ok(())
     }
 
     // Caps come with the producer, inside `create`, which is told here that downstream wants others. Each call makes
     // the base class ask for a pool again under the caps that stand.
     fn negotiate(&self) -> Result<(), gst::LoggableError> {
-        self.reconfigure.store(true, Ordering::SeqCst);
+        self.base.ask_again();
         Ok(())
     }
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {
         match query.view_mut() {
-            gst::QueryViewMut::Latency(query) => {
-                // A frame is pushed as soon as it is copied, and a copy takes no longer than a frame may.
-                let rate = self.rate.lock().unwrap().filter(|rate| rate.numer() > 0);
-                let (num, den) = rate.map_or((60, 1), |rate| (rate.numer(), rate.denom()));
-                let period = gst::ClockTime::SECOND.mul_div_ceil(den.unsigned_abs().into(), num.unsigned_abs().into());
-                let least = period.unwrap_or(MOST_LATENCY).min(MOST_LATENCY);
-                // No maximum: nothing queues here, a late downstream gets a newer frame.
-                query.set(true, least, gst::ClockTime::NONE);
-                true
-            }
+            gst::QueryViewMut::Latency(query) => self.base.latency(query),
             _ => BaseSrcImplExt::parent_query(self, query),
         }
     }
@@ -205,7 +172,7 @@ impl BaseSrcImpl for ShmSrc {
         let info = VideoInfo::from_caps(caps).map_err(|err| gst::loggable_error!(CAT, "{caps}: {err}"))?;
         let caps = caps.to_owned();
         let padding = live::choose_pool(query, &caps, &info).map_err(|text| gst::loggable_error!(CAT, "{text}"))?;
-        self.padding.store(padding, Ordering::SeqCst);
+        self.base.set_padding(padding);
         self.parent_decide_allocation(query)
     }
 
@@ -227,10 +194,10 @@ impl ShmSrc {
         let (engine, feed) = running.get_or_insert_with(|| {
             let changes =
                 Changes { announce: settings.change_detection != ChangeDetection::None, only: settings.skip_unchanged };
-            let engine = Engine::new(settings.live.clone(), changes, self.stats.clone());
+            let engine = Engine::new(settings.live.clone(), changes, self.base.stats.clone());
             let control = ahead
                 .take()
-                .unwrap_or_else(|| ControlFeed::new(name.clone(), settings.clone(), self.interrupt.clone()));
+                .unwrap_or_else(|| ControlFeed::new(name.clone(), settings.clone(), self.base.interrupt.clone()));
             (
                 engine,
                 ShmFeed::new(
@@ -251,26 +218,13 @@ impl Host for ShmSrc {
             self.post_error_message(message);
             gst::FlowError::NotNegotiated
         })?;
-        let src = self.obj();
-        let src = src.upcast_ref::<gst_base::BaseSrc>();
         gst::info!(CAT, imp = self, "{caps}");
-        if src.set_caps(&caps).is_err() || !src.negotiate() {
-            return Err(if self.flushing() { gst::FlowError::Flushing } else { gst::FlowError::NotNegotiated });
-        }
-        // That was us.
-        self.reconfigure.store(false, Ordering::SeqCst);
-        *self.rate.lock().unwrap() = Some(negotiated.info.fps());
-        let message = gst::message::Latency::builder().src(&*self.obj()).build();
-        if self.obj().post_message(message).is_err() {
-            gst::debug!(CAT, imp = self, "no bus to announce a new latency on");
-        }
+        self.base.settle(self.obj().upcast_ref(), &caps, &negotiated)?;
         Ok(negotiated)
     }
 
     fn take_reconfigure(&self) -> bool {
-        // The base class looks at the pad only between two buffers, which may be far apart.
-        let pad = self.obj().static_pad("src").is_some_and(|pad| pad.check_reconfigure());
-        self.reconfigure.swap(false, Ordering::SeqCst) || pad
+        self.base.take_reconfigure(self.obj().upcast_ref())
     }
 
     fn alloc(&self, info: &VideoInfo) -> Result<gst::Buffer, gst::FlowError> {
@@ -279,43 +233,26 @@ impl Host for ShmSrc {
     }
 
     fn running_time(&self) -> Result<gst::ClockTime, gst::FlowError> {
-        loop {
-            if let Some(now) = self.obj().current_running_time() {
-                return Ok(now);
-            }
-            if self.flushing() {
-                return Err(gst::FlowError::Flushing);
-            }
-            if self.obj().clock().is_none() {
-                return Err(self.fail(gst::error_msg!(
-                    gst::CoreError::Clock,
-                    ("the pipeline has no clock, and a live source cannot do without one")
-                )));
-            }
-            // A synchronised start lies ahead.
-            self.interrupt.waiter().wait_until(Instant::now() + NOT_BEGUN);
+        self.base.running_time(self.obj().upcast_ref(), |message| self.fail(message))
+    }
+
+    fn running_time_at(&self, ns: u64) -> Result<gst::ClockTime, gst::FlowError> {
+        match self.base.running_time_on_clock(self.obj().upcast_ref(), ns) {
+            Some(at) => Ok(at),
+            None => Ok(self.running_time()?.saturating_sub(live::age(ns))),
         }
     }
 
     fn flushing(&self) -> bool {
-        self.flushing.load(Ordering::SeqCst)
+        self.base.flushing()
     }
 
     fn waiter(&self) -> &Waiter {
-        self.interrupt.waiter()
+        self.base.interrupt.waiter()
     }
 
     fn takes_padding(&self) -> bool {
-        self.padding.load(Ordering::SeqCst)
-    }
-
-    fn running_time_at(&self, ns: u64) -> Result<gst::ClockTime, gst::FlowError> {
-        let src = self.obj();
-        if let (Some(base), true) = (src.base_time(), src.clock().as_ref().is_some_and(time::is_monotonic)) {
-            return Ok(gst::ClockTime::from_nseconds(ns.saturating_sub(base.nseconds())));
-        }
-        let ago = gst::ClockTime::from_nseconds(monotonic_ns().saturating_sub(ns));
-        Ok(self.running_time()?.saturating_sub(ago))
+        self.base.takes_padding()
     }
 
     fn post(&self, structure: gst::Structure) {
@@ -349,11 +286,11 @@ impl URIHandlerImpl for ShmSrc {
     const URI_TYPE: gst::URIType = gst::URIType::Src;
 
     fn protocols() -> &'static [&'static str] {
-        &[uri::SCHEME]
+        &[Settings::SCHEME]
     }
 
     fn uri(&self) -> Option<String> {
-        uri::of(&self.settings.lock().unwrap())
+        uri::of(&*self.settings.lock().unwrap())
     }
 
     fn set_uri(&self, text: &str) -> Result<(), glib::Error> {
@@ -363,7 +300,7 @@ impl URIHandlerImpl for ShmSrc {
         let changed = {
             let mut settings = self.settings.lock().unwrap();
             let mut set_by_uri = self.set_by_uri.lock().unwrap();
-            let (applied, set) = uri::apply(&settings, &set_by_uri, text)?;
+            let (applied, set) = uri::apply(&*settings, &set_by_uri, text)?;
             *settings = applied;
             let mut changed = std::mem::replace(&mut *set_by_uri, set.clone());
             changed.extend(set);

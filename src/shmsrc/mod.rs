@@ -25,6 +25,7 @@ mod geometry;
 mod hash;
 mod imp;
 mod settings;
+#[cfg(test)]
 mod uri;
 mod wire;
 

@@ -6,6 +6,7 @@ use gst::{glib, prelude::*};
 use crate::{
     enums::{ChangeDetection, IoMode, SrcChannelOrder, SrcProtocol, SrcSampleType},
     live::LiveSettings,
+    uri,
 };
 
 /// Longest side of a picture that we map, in pixels.
@@ -35,9 +36,10 @@ pub struct Settings {
     pub live: LiveSettings,
 }
 
-impl Settings {
-    /// The specifications of all properties.
-    pub fn param_specs() -> Vec<glib::ParamSpec> {
+impl uri::Properties for Settings {
+    const SCHEME: &'static str = "tdshm";
+
+    fn param_specs() -> Vec<glib::ParamSpec> {
         let mut specs = vec![
             glib::ParamSpecString::builder("shm-name")
                 .nick("Shared memory name")
@@ -98,8 +100,11 @@ impl Settings {
         specs
     }
 
-    /// Takes `value` if `name` is one of these properties.
-    pub fn set(&mut self, name: &str, value: &glib::Value) -> bool {
+    fn name(&self) -> &str {
+        &self.shm_name
+    }
+
+    fn set(&mut self, name: &str, value: &glib::Value) -> bool {
         // GObject has checked each value against its specification before it calls us.
         let int = || value.get::<i32>().expect("checked").unsigned_abs();
         match name {
@@ -120,8 +125,7 @@ impl Settings {
         true
     }
 
-    /// The value of `name` if it is one of these properties.
-    pub fn get(&self, name: &str) -> Option<glib::Value> {
+    fn get(&self, name: &str) -> Option<glib::Value> {
         Some(match name {
             "shm-name" => self.shm_name.to_value(),
             "protocol" => self.protocol.to_value(),
@@ -139,8 +143,7 @@ impl Settings {
         })
     }
 
-    /// Puts a property back to what it is when nobody has set it.
-    pub fn reset(&mut self, name: &str) {
+    fn reset(&mut self, name: &str) {
         let default = Self::default();
         match name {
             "sample-type" => self.sample_type = default.sample_type,
@@ -153,15 +156,16 @@ impl Settings {
         }
     }
 
-    /// Whether somebody has set a property for which that makes a difference, even to its default.
-    pub fn is_explicit(&self, name: &str) -> bool {
+    fn is_explicit(&self, name: &str) -> bool {
         match name {
             "sample-type" => self.sample_type.is_some(),
             "channel-order" => self.channel_order.is_some(),
             _ => false,
         }
     }
+}
 
+impl Settings {
     /// How frames are hashed, if they are.
     pub fn hashing(&self) -> ChangeDetection {
         match self.change_detection {

@@ -6,9 +6,11 @@ pub mod frames;
 pub mod machine;
 pub mod name;
 pub mod peer;
+pub mod pictures;
 pub mod recorder;
 pub mod ring;
 pub mod run;
+pub mod sender;
 
 use std::sync::Once;
 use std::time::{Duration, Instant};

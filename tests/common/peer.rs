@@ -53,6 +53,11 @@ impl Peer {
         self.child.id()
     }
 
+    /// All lines so far.
+    pub fn heard(&self) -> &[String] {
+        &self.heard
+    }
+
     pub fn say(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("the peer still listens");
         writeln!(stdin, "{line}")
@@ -77,6 +82,17 @@ impl Peer {
                 Some(line) if line.starts_with("error") => panic!("waiting for '{part}': {line}"),
                 Some(_) => {}
                 None => panic!("no '{part}' within {limit:?}; heard {:#?}", self.heard),
+            }
+        }
+    }
+
+    /// The next line that has `part` in it, if it comes within `limit`.
+    pub fn try_hear(&mut self, part: &str, limit: Duration) -> Option<String> {
+        let end = Instant::now() + limit;
+        loop {
+            let line = self.next(end.saturating_duration_since(Instant::now()))?;
+            if line.contains(part) {
+                return Some(line);
             }
         }
     }

@@ -107,10 +107,10 @@ impl Engine {
             if rate != negotiated.constant {
                 self.ticks = negotiated.constant.map(Ticks::new);
             }
-            let before = self.negotiated.as_ref().map(|negotiated| &negotiated.info);
-            if before != Some(&negotiated.info) {
+            let form = |negotiated: &Negotiated| (negotiated.info.clone(), negotiated.device);
+            if self.negotiated.as_ref().map(form) != Some(form(&negotiated)) {
                 // A frame of another form cannot be repeated under the new caps: it is read anew.
-                self.last = None;
+                (self.last, self.last_leased) = (None, false);
                 self.pending = Some(Instant::now()).filter(|_| self.linked);
             }
             self.negotiated = Some(negotiated);
@@ -173,11 +173,22 @@ impl Engine {
     }
 
     pub(super) fn let_go(&mut self, feed: &mut impl Feed, host: &impl Host, reason: &str) -> Result<(), FlowError> {
+        self.keep(feed);
         feed.detach();
         self.linked = false;
         self.pending = None;
         self.next_look = Instant::now();
         self.disconnect(host, reason)
+    }
+
+    /// What is pushed again is no longer a slot of the producer's.
+    pub(super) fn keep(&mut self, feed: &mut impl Feed) {
+        if self.last_leased
+            && let (Some(last), Some(negotiated)) = (self.last.take(), &self.negotiated)
+        {
+            self.last = feed.keep(&last, &negotiated.info);
+            self.last_leased = self.last.as_ref().is_some_and(|kept| kept.as_ptr() == last.as_ptr());
+        }
     }
 
     /// Silence is a stall, and only after `stall-timeout` a disconnect.

@@ -204,7 +204,7 @@ impl Engine {
         let skipped = self.ticks.as_mut().map_or(0, |ticks| ticks.serve(served));
         let buffer = match got {
             Got::Fresh(buffer, _) => Some(buffer),
-            Got::Same | Got::Nothing => self.repeat(),
+            Got::Same | Got::Nothing => self.repeat(feed),
         };
         let stamped = match buffer {
             Some(buffer) => Some(self.stamp_tick(buffer, tick, served)),
@@ -267,7 +267,7 @@ impl Engine {
             }
         }
         if self.keepalive_due().is_some_and(|due| Instant::now() >= due)
-            && let Some(buffer) = self.repeat()
+            && let Some(buffer) = self.repeat(feed)
         {
             let now = self.running_time(host)?;
             return Ok(Some(self.stamp(buffer, now, None)));
@@ -418,7 +418,10 @@ impl Engine {
     }
 
     /// The last frame again, by reference.
-    fn repeat(&mut self) -> Option<gst::Buffer> {
+    fn repeat(&mut self, feed: &mut impl Feed) -> Option<gst::Buffer> {
+        if self.may_repeat() {
+            self.keep(feed);
+        }
         let mut buffer = self.last.as_ref().filter(|_| self.may_repeat())?.copy();
         buffer.make_mut().set_flags(gst::BufferFlags::GAP);
         self.stats.repeated.fetch_add(1, Relaxed);

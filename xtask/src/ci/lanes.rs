@@ -42,7 +42,7 @@ fn other_target(target: &str) -> Outcome {
 }
 
 /// Asks rustup for a part of the toolchain; it downloads it if it is not there.
-fn rustup(arguments: &[&str]) -> Outcome {
+pub fn rustup(arguments: &[&str]) -> Outcome {
     let what = format!("`rustup {}`", arguments.join(" "));
     if run::which("rustup").is_none() {
         return Err(Trouble::Machine(format!("{what}: rustup is not installed")));

@@ -4,10 +4,11 @@
 pub mod deny;
 mod lanes;
 
-pub use lanes::without_cargo;
+pub use lanes::{rustup, without_cargo};
 
 use std::time::{Duration, Instant};
 
+use crate::emulated;
 use crate::fail;
 use crate::run::{Outcome, Trouble, say};
 use crate::setup::{self, Need};
@@ -46,6 +47,14 @@ const LANES: &[Lane] = &[
     Lane { name: "core", about: "the core's tests, without GStreamer", run: test::core, in_test: true },
     Lane { name: "plugin", about: "the elements in pipelines", run: test::plugin, in_test: true },
     Lane { name: "python", about: "the elements against real Python", run: test::python, in_test: true },
+    lane(
+        "emulated",
+        "the emulated CUDA driver: its rules, through ctypes too, and GStreamer on it",
+        emulated::lanes::driver,
+    ),
+    lane("emu-tsan", "the emulated CUDA driver under ThreadSanitizer", emulated::lanes::tsan),
+    lane("cuda", "the CUDA elements and the core on the emulated driver", emulated::lanes::cuda),
+    lane("cuda-1.28", "the CUDA elements, the same binaries, with GStreamer 1.28", emulated::lanes::cuda_newer),
     lane("cudalink", "cuda-link's ring between processes on the emulated CUDA driver", lanes::cudalink),
     lane("ptx", "the compiled kernels are those of the sources, byte for byte", crate::ptx::check),
     lane("examples", "the examples compile, the Python ones too", lanes::examples),

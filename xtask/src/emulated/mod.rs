@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! `cargo xtask emulated`: programs on the emulated CUDA driver, which looks to them like the real one.
 
+mod chroot;
+pub mod lanes;
+
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,8 +12,12 @@ use crate::fail;
 use crate::run::{self, Outcome, Trouble, say};
 
 /// What cargo builds, the name that the loader knows it by, and other names that programs ask for.
-const LIBRARIES: &[(&str, &str, &[&str])] =
-    &[("libemulated_cuda.so", "libcuda.so.1", &["libcuda.so"]), ("libemulated_nvcuvid.so", "libnvcuvid.so.1", &[])];
+const LIBRARIES: &[(&str, &str, &[&str])] = &[
+    ("libemulated_cuda.so", "libcuda.so.1", &["libcuda.so"]),
+    // cuda-link asks for the runtime by its name on Windows.
+    ("libemulated_cudart.so", "libcudart.so.12", &["libcudart.so", "cudart64_12.dll"]),
+    ("libemulated_nvcuvid.so", "libnvcuvid.so.1", &[]),
+];
 
 const PACKAGES: &[&str] = &["emulated-cuda-driver", "emulated-cuda-runtime", "emulated-cuda-video"];
 

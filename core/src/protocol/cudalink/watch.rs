@@ -360,7 +360,12 @@ impl Watch {
         fence(Ordering::SeqCst);
         let newest = words::index(&self.segment)?;
         let slots = self.header.places.slots();
-        Ok(frame.generation == self.header.generation && still_whole(frame.index, newest, slots) && !self.changed()?)
+        Ok(frame.generation == self.header.generation
+            && still_whole(frame.index, newest, slots)
+            && !self.changed()?
+            // [died] A producer's death ends the wait for its event, whatever its copy had come to. One that ends in order
+            // holds its lock as long as its memory is there.
+            && (!self.owned || self.segment.has_owner(&self.name)?))
     }
 }
 

@@ -7,13 +7,15 @@ use super::pages::Backing;
 use super::state;
 use super::work::Place;
 use crate::code::{Code, Outcome};
+use crate::config::config;
 
 #[derive(Debug)]
 pub struct Kernel {
     pub name: &'static str,
     /// Bytes of each parameter.
     pub parameters: &'static [usize],
-    run: fn(&[u64]) -> Option<()>,
+    /// Calls its second argument before it begins and at half of its work; none when it reaches outside of memory.
+    run: fn(&[u64], &dyn Fn()) -> Option<()>,
 }
 
 const KERNELS: &[Kernel] = &[Kernel { name: "tdlink_rows_u8", parameters: &[8, 8, 4, 4, 4, 4, 4, 4], run: rows_u8 }];
@@ -34,7 +36,8 @@ pub struct Launch {
 impl Launch {
     /// A reach outside of memory is found when the kernel runs, as on a device, and is the end of the context.
     pub fn run(&self) -> Outcome {
-        (self.kernel.run)(&self.arguments).ok_or(Code::ILLEGAL_ADDRESS)
+        let pause = || std::thread::sleep(config().copy_delay / 2);
+        (self.kernel.run)(&self.arguments, &pause).ok_or(Code::ILLEGAL_ADDRESS)
     }
 }
 
@@ -61,12 +64,11 @@ impl Span {
         self.backing.at(self.offset + offset, len)
     }
 
-    fn read<const N: usize>(&self, offset: usize, len: usize) -> Option<[u8; N]> {
-        let from = self.at(offset, len.min(N))?;
-        let mut bytes = [0; N];
-        // SAFETY: `at` has checked the range, and `bytes` is long enough.
-        unsafe { from.as_ptr().copy_to(bytes.as_mut_ptr(), len.min(N)) };
-        Some(bytes)
+    fn read(&self, offset: usize, bytes: &mut [u8]) -> Option<()> {
+        let from = self.at(offset, bytes.len())?;
+        // SAFETY: `at` has checked the range.
+        unsafe { from.as_ptr().copy_to(bytes.as_mut_ptr(), bytes.len()) };
+        Some(())
     }
 
     fn write(&self, offset: usize, bytes: &[u8]) -> Option<()> {
@@ -84,7 +86,7 @@ fn extent(pitch: usize, row: usize, rows: usize) -> Option<usize> {
 
 /// Rows of pixels of 1 to 4 bytes: (source, destination, source pitch, destination pitch, width, height, bytes of a
 /// pixel, flags). Flags: 1 upside down, 2 first and third byte change places, 4 the fourth byte becomes 255.
-fn rows_u8(arguments: &[u64]) -> Option<()> {
+fn rows_u8(arguments: &[u64], pause: &dyn Fn()) -> Option<()> {
     let &[source, destination, ref rest @ ..] = arguments else { return None };
     let &[from_pitch, to_pitch, width, height, size, flags] = rest else { return None };
     let [from_pitch, to_pitch, width, height, size] =
@@ -98,18 +100,23 @@ fn rows_u8(arguments: &[u64]) -> Option<()> {
     let row = width.checked_mul(size)?;
     let from = Span::new(source, extent(from_pitch, row, height)?)?;
     let to = Span::new(destination, extent(to_pitch, row, height)?)?;
+    pause();
+    let mut line = vec![0; row];
     for y in 0..height {
+        if y == height / 2 {
+            pause();
+        }
         let source_y = if flags & 1 != 0 { height - 1 - y } else { y };
-        for x in 0..width {
-            let mut pixel: [u8; 4] = from.read(source_y * from_pitch + x * size, size)?;
+        from.read(source_y * from_pitch, &mut line)?;
+        for pixel in line.chunks_exact_mut(size) {
             if flags & 2 != 0 && size >= 3 {
                 pixel.swap(0, 2);
             }
             if flags & 4 != 0 && size == 4 {
                 pixel[3] = 255;
             }
-            to.write(y * to_pitch + x * size, &pixel[..size])?;
         }
+        to.write(y * to_pitch, &line)?;
     }
     Some(())
 }

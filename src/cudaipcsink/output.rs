@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Frames of a pipeline on their way to a ring under a name.
+
+use std::sync::Arc;
+
+use gst_video::{VideoInfo, prelude::*};
+use tdlink_core::{
+    cuda::{self, Rows, rows_u8},
+    frame::{Fourth, FrameDesc, Origin, PixelFormat},
+    protocol::cudalink::{Producer, ProducerOptions},
+    segment::{Published, SegmentName},
+};
+
+use super::{settings::Settings, staging::Staging, trouble::Trouble};
+use crate::{
+    gstcuda::{self, Gpu, Mapped},
+    video,
+};
+
+/// A name, and from the first caps on the ring under it.
+#[derive(Debug)]
+pub struct Output {
+    name: SegmentName,
+    settings: Settings,
+    ring: Option<Ring>,
+    gpu: Arc<Gpu>,
+}
+
+#[derive(Debug)]
+struct Ring {
+    producer: Producer,
+    info: VideoInfo,
+    from: PixelFormat,
+    desc: FrameDesc,
+    /// Made when the first frame comes from system memory.
+    staging: Option<Staging>,
+    /// Upstream's stream that the last frame was copied on, if it was not ours.
+    theirs: Option<cuda::Stream>,
+}
+
+impl Output {
+    /// Nothing is published yet.
+    pub fn new(name: SegmentName, settings: Settings, gpu: Arc<Gpu>) -> Self {
+        Self { name, settings, ring: None, gpu }
+    }
+
+    /// The ring's name.
+    pub fn name(&self) -> &SegmentName {
+        &self.name
+    }
+
+    /// What stands in the ring.
+    pub fn desc(&self) -> Option<FrameDesc> {
+        self.ring.as_ref().map(|ring| ring.desc)
+    }
+
+    /// Makes the ring for frames of `info`, whose pixels are `from`, or offers other frames under the same name. Gives
+    /// their description when it is another one than before.
+    pub fn publish(&mut self, info: VideoInfo, from: PixelFormat) -> Result<Option<FrameDesc>, Trouble> {
+        let desc = self.settings.desc(&info, from);
+        let same = self.desc() == Some(desc);
+        match &mut self.ring {
+            Some(ring) => {
+                ring.producer.set_frame(desc)?;
+                (ring.info, ring.from, ring.desc, ring.staging) = (info, from, desc, None);
+            }
+            None => {
+                let options = ProducerOptions {
+                    slots: self.settings.slots,
+                    legacy_flags: self.settings.legacy_flags,
+                    export_sync: self.settings.export_sync,
+                    create: self.settings.create_options(),
+                };
+                let producer = Producer::create(&self.name, self.gpu.context(), desc, &options)?;
+                tracing::info!("{}: {:?}", self.name, producer.acquired());
+                self.ring = Some(Ring { producer, info, from, desc, staging: None, theirs: None });
+            }
+        }
+        Ok((!same).then_some(desc))
+    }
+
+    /// Copies a frame into the ring, on the GPU or on its way there in one pass, and shows it. Gives what has become of the
+    /// name meanwhile.
+    pub fn write(&mut self, frame: &gst::Buffer) -> Result<Published, Trouble> {
+        let ring = self.ring.as_mut().ok_or(Trouble::NoCaps)?;
+        let published = ring.producer.tend()?;
+        if published == Published::TakenByOther {
+            return Err(Trouble::Taken(self.name.clone()));
+        }
+        let on_device = self.gpu.gst().is_some_and(|context| gstcuda::is_of(frame, context));
+        if on_device {
+            ring.copy(frame, &self.gpu)?;
+        } else {
+            ring.upload(frame, &self.gpu)?;
+        }
+        Ok(published)
+    }
+}
+
+impl Ring {
+    /// From device memory of our context.
+    fn copy(&mut self, frame: &gst::Buffer, gpu: &Gpu) -> Result<(), Trouble> {
+        let unmapped = || Trouble::Frame(video::unmapped(frame, &self.info));
+        let mapped = Mapped::read(frame, &self.info).ok_or_else(unmapped)?;
+        // On the stream on which the memory was written our copy comes after that, and before what is written there next:
+        // the buffer may go back to its pool at once.
+        let theirs = gstcuda::stream_of(frame).map(|stream| stream.cuda(gpu.context()));
+        let changed = self.theirs.as_ref().map(cuda::Stream::raw) != theirs.as_ref().map(cuda::Stream::raw);
+        if changed {
+            // A slot is not written on two streams at once.
+            self.theirs.as_ref().unwrap_or(gpu.stream()).synchronize()?;
+            self.theirs = theirs;
+        }
+        let stream = self.theirs.as_ref().unwrap_or(gpu.stream());
+        let slot = self.producer.begin()?;
+        let rows = Rows {
+            bytes_per_pixel: self.from.channels.into(),
+            flip: self.desc.origin != Origin::TopLeft,
+            swap: self.from.order != self.desc.format.order,
+            opaque: self.from.fourth == Fourth::Padding,
+        };
+        rows_u8(slot.plane()?, mapped.plane(), rows, stream)?;
+        slot.publish(stream)?;
+        if self.theirs.is_none() {
+            // Memory without a stream (before 1.24) is free for its next user when we return.
+            stream.synchronize()?;
+        }
+        Ok(())
+    }
+
+    /// From system memory, or from device memory that is not of our context.
+    fn upload(&mut self, frame: &gst::Buffer, gpu: &Gpu) -> Result<(), Trouble> {
+        let unmapped = || Trouble::Frame(video::unmapped(frame, &self.info));
+        let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(frame, &self.info).map_err(|_| unmapped())?;
+        let stride = usize::try_from(mapped.plane_stride()[0]).map_err(|_| unmapped())?;
+        let rows = mapped.plane_data(0).map_err(|_| unmapped())?;
+        let staging = match &mut self.staging {
+            Some(staging) => staging,
+            none => none.insert(Staging::new(gpu.context(), self.from, self.desc)?),
+        };
+        staging.fill(rows, stride)?;
+        if let Some(theirs) = self.theirs.take() {
+            theirs.synchronize()?;
+        }
+        let slot = self.producer.begin()?;
+        staging.upload(slot.plane()?, gpu.stream())?;
+        slot.publish(gpu.stream())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Slots of the producer's as buffers, without a copy.
+//!
+//! The producer does not wait for anybody, so a buffer that is held for too long is written over. Nothing prevents that; it
+//! is noticed when the last reference to the buffer goes.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use gst_video::VideoInfo;
+use tdlink_core::{
+    cuda::{Rows, Stream},
+    protocol::cudalink::{ConsumeError, Consumer, Frame, Interrupt, Published, Watch},
+    segment::{OpenOptions, SegmentName},
+};
+
+use crate::{
+    gstcuda::{self, Gpu, GstStream},
+    live::Stats,
+};
+
+/// Makes buffers of slots. One memory for each slot is kept: encoders register memory once.
+#[derive(Debug)]
+pub struct Lender {
+    gpu: Arc<Gpu>,
+    stream: GstStream,
+    /// The same stream.
+    order: Stream,
+    slots: Vec<Option<gst::Memory>>,
+    pitch: usize,
+    watch: Arc<Watch>,
+    stats: Arc<Stats>,
+    /// The last frame that was lent, and in which memory.
+    last: Option<Frame>,
+}
+
+/// Lives as long as some buffer over the frame does.
+struct Lent {
+    frame: Published,
+    watch: Arc<Watch>,
+    stats: Arc<Stats>,
+}
+
+// A buffer holds it as its parent: an empty one.
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &[]
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if !self.watch.is_whole(&self.frame).unwrap_or(false) {
+            self.stats.overwritten.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Lender {
+    /// For frames of the consumer's generation that are pushed as `info`. `stream`: on which downstream works.
+    ///
+    /// # Errors
+    /// It cannot be done: why, in words.
+    pub fn new(
+        name: &SegmentName,
+        consumer: &Consumer,
+        info: &VideoInfo,
+        rows: Rows,
+        gpu: Arc<Gpu>,
+        stream: Option<GstStream>,
+        stats: Arc<Stats>,
+    ) -> Result<Self, String> {
+        if !gstcuda::can_wrap() {
+            let version = gst::version_string();
+            return Err(format!("{version} cannot take foreign device memory, 1.24 and newer can"));
+        }
+        if rows.flip {
+            return Err("the ring's rows stand on their head (origin=top-left on both sides keeps them upright)".into());
+        }
+        if !rows.is_copy() {
+            return Err("downstream takes another order of components than the ring holds".into());
+        }
+        let stream = stream.ok_or("the GPU gave no stream")?;
+        let order = stream.cuda(gpu.context());
+        let watch = Watch::attach(name, &OpenOptions::default(), Interrupt::new());
+        let watch = Arc::new(watch.map_err(|err| err.to_string())?);
+        let slots = (0..consumer.slots()).map(|_| None).collect();
+        let pitch = info.width() as usize * rows.bytes_per_pixel as usize;
+        Ok(Self { gpu, stream, order, slots, pitch, watch, stats, last: None })
+    }
+
+    /// A buffer over the frame's slot.
+    ///
+    /// # Errors
+    /// The driver's refusal, or GStreamer's.
+    pub fn lend(&mut self, consumer: &Consumer, frame: &Frame, info: &VideoInfo) -> Result<gst::Buffer, ConsumeError> {
+        consumer.order(frame, &self.order)?;
+        let memory = self.memory(frame, info)?;
+        let mut buffer = gst::Buffer::new();
+        let fields = buffer.make_mut();
+        // The memory is that of a former frame, too.
+        gstcuda::renewed(&memory);
+        fields.append_memory(memory);
+        let refused = tdlink_core::cuda::CudaError::OtherContext { what: "a slot that GStreamer was to take" };
+        let stride = i32::try_from(self.pitch).map_err(|_| refused.clone())?;
+        let flags = gst_video::VideoFrameFlags::empty();
+        gst_video::VideoMeta::add_full(fields, flags, info.format(), info.width(), info.height(), &[0], &[stride])
+            .map_err(|_| refused)?;
+        let lent = Lent { frame: frame.published, watch: self.watch.clone(), stats: self.stats.clone() };
+        gst::meta::ParentBufferMeta::add(fields, &gst::Buffer::from_slice(lent));
+        self.last = Some(frame.clone());
+        Ok(buffer)
+    }
+
+    fn memory(&mut self, frame: &Frame, info: &VideoInfo) -> Result<gst::Memory, ConsumeError> {
+        let refused = || tdlink_core::cuda::CudaError::OtherContext { what: "a slot that GStreamer was to take" };
+        let slot = self.slots.get_mut(frame.published.slot as usize).ok_or_else(refused)?;
+        if let Some(memory) = slot {
+            return Ok(memory.clone());
+        }
+        let context = self.gpu.gst().ok_or_else(refused)?;
+        let imported = frame.memory().clone();
+        let place = (imported.ptr(), imported.len());
+        let memory = gstcuda::wrap(context, &self.stream, info, self.pitch, place, imported).ok_or_else(refused)?;
+        Ok(slot.insert(memory).clone())
+    }
+
+    /// The frame that `buffer` is over, if it is the last that was lent.
+    pub fn frame_of(&self, buffer: &gst::Buffer) -> Option<Frame> {
+        let frame = self.last.as_ref()?;
+        let memory = self.slots.get(frame.published.slot as usize)?.as_ref()?;
+        let lies = buffer.n_memory() == 1 && buffer.peek_memory(0).as_ptr() == memory.as_ptr();
+        lies.then(|| frame.clone())
+    }
+}

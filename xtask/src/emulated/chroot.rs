@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A Debian with a newer GStreamer, in a folder: built by debootstrap when it is missing, kept for the next run.
+//!
+//! What is mounted into it is mounted in a namespace of the command that needs it, and goes with it: nothing has to be
+//! unmounted, and nobody deletes through a mount.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::here;
+use crate::run::{self, Outcome, Trouble, say};
+
+/// Debian 14, with GStreamer 1.28.
+const SUITE: &str = "forky";
+const PACKAGES: &[&str] = &[
+    "gstreamer1.0-tools",
+    "gstreamer1.0-plugins-base",
+    "gstreamer1.0-plugins-good",
+    "gstreamer1.0-plugins-bad",
+    "python3",
+    "python3-numpy",
+];
+/// Says that the folder is complete, and what was installed.
+const STAMP: &str = ".tdlink-complete";
+
+/// A complete system in a folder.
+pub struct Chroot {
+    root: PathBuf,
+}
+
+fn folder() -> Outcome<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let cache =
+        cache.ok_or_else(|| Trouble::Machine("neither XDG_CACHE_HOME nor HOME says where to keep it".into()))?;
+    Ok(cache.join("tdlink").join(SUITE))
+}
+
+/// The archive from which this machine installs.
+fn mirror() -> Option<String> {
+    let sites = run::ask(Command::new("apt-get").args(["indextargets", "--format", "$(SITE)"]))?;
+    sites.lines().find(|site| site.trim_end_matches('/').ends_with("debian")).map(str::to_owned)
+}
+
+/// Runs a shell script with mounts of its own.
+fn apart(script: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "--", "sh", "-euc", script]);
+    command
+}
+
+impl Chroot {
+    /// The folder, made if need be. Root only.
+    pub fn ensure() -> Outcome<Chroot> {
+        if run::ask(Command::new("id").arg("-u")).is_none_or(|user| user != "0") {
+            return Err(Trouble::Machine("only root can run programs in another system's folder".into()));
+        }
+        for program in ["unshare", "chroot", "debootstrap"] {
+            if run::which(program).is_none() {
+                return Err(Trouble::Machine(format!("{program} is not installed (apt-get install {program})")));
+            }
+        }
+        let chroot = Chroot { root: folder()? };
+        let stamp = chroot.root.join(STAMP);
+        if std::fs::read_to_string(&stamp).is_ok_and(|stamp| stamp == PACKAGES.join("\n")) {
+            return Ok(chroot);
+        }
+        chroot.build()?;
+        std::fs::write(&stamp, PACKAGES.join("\n")).map_err(here("cannot write", &stamp))?;
+        Ok(chroot)
+    }
+
+    fn build(&self) -> Outcome {
+        let root = run::quote(&self.root.display().to_string());
+        say(format_args!("building a Debian {SUITE} in {root}: some minutes, once"));
+        self.clear()?;
+        std::fs::create_dir_all(&self.root).map_err(here("cannot make", &self.root))?;
+        // Older debootstraps do not know the suite by name; its script is that of all recent ones.
+        let script = "/usr/share/debootstrap/scripts/sid";
+        let mirror = mirror().unwrap_or_default();
+        must(&mut apart(&format!("debootstrap --variant=minbase {SUITE} {root} {} {script}", run::quote(&mirror))))?;
+        // A mirror may be a snapshot that has outlived its date; signatures are checked all the same.
+        let snapshot = self.root.join("etc/apt/apt.conf.d/99-snapshot");
+        std::fs::write(&snapshot, "Acquire::Check-Valid-Until \"false\";\n")
+            .map_err(here("cannot write", &snapshot))?;
+        let resolve = self.root.join("etc/resolv.conf");
+        std::fs::copy("/etc/resolv.conf", &resolve).map_err(here("cannot write", &resolve))?;
+        let apt = "DEBIAN_FRONTEND=noninteractive apt-get -qq";
+        let install = format!("{apt} update; {apt} install --yes --no-install-recommends {}", PACKAGES.join(" "));
+        must(&mut self.shell(&install, &[]))
+    }
+
+    /// Deletes what an interrupted run left.
+    fn clear(&self) -> Outcome {
+        let inside = format!(" {}/", self.root.display());
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        if mounts.contains(&inside) {
+            let why =
+                format!("{} is incomplete, and something is mounted in it: unmount that first", self.root.display());
+            return Err(Trouble::Machine(why));
+        }
+        match std::fs::remove_dir_all(&self.root) {
+            Err(err) if err.kind() != std::io::ErrorKind::NotFound => Err(here("cannot delete", &self.root)(err)),
+            _ => Ok(()),
+        }
+    }
+
+    /// A shell script in the folder; these paths of this machine are the same in there.
+    pub fn shell(&self, script: &str, paths: &[&Path]) -> Command {
+        let root = run::quote(&self.root.display().to_string());
+        let mut mounts = format!(
+            "mkdir -p {root}/proc {root}/sys {root}/dev; mount -t proc proc {root}/proc; mount --rbind /sys {root}/sys; \
+             mount --rbind /dev {root}/dev; "
+        );
+        for path in paths {
+            let (from, to) = (path.display().to_string(), format!("{}{}", self.root.display(), path.display()));
+            let (from, to) = (run::quote(&from), run::quote(&to));
+            let make = match path.is_dir() {
+                true => format!("mkdir -p {to}"),
+                false => format!("mkdir -p \"$(dirname {to})\"; touch {to}"),
+            };
+            mounts += &format!("{make}; mount --bind {from} {to}; ");
+        }
+        let clean = "env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8";
+        apart(&format!("{mounts}exec chroot {root} {clean} sh -euc {}", run::quote(script)))
+    }
+}
+
+/// A step that fails is the machine's fault: the network, the archive, the disk.
+fn must(command: &mut Command) -> Outcome {
+    match run::status(command)? {
+        status if status.success() => Ok(()),
+        status => Err(Trouble::Machine(format!("{}: {status}", run::shown(command)))),
+    }
+}
