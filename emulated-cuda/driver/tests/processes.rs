@@ -83,7 +83,7 @@ fn writer() {
 /// How many of the pictures a reader saw as they should be. Only the writer is slow: a reader that is as slow would wait
 /// without meaning to.
 fn right_pictures(reader: &str, orders: &[(&str, &str)]) -> u8 {
-    let mut writer = Player::start("writer", &[("COPY_DELAY_US", "10000")]);
+    let mut writer = Player::start("writer", &[("COPY_DELAY_US", "100000")]);
     let mut reader = Player::start(reader, orders);
     for _ in 0..2 {
         reader.say(&writer.hear());
