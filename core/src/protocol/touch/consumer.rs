@@ -54,8 +54,9 @@ pub enum Outcome {
     },
     /// Somebody had a mutex for longer than [`AttachOptions::lock_timeout`].
     Locked,
-    /// There is nothing to read: the sender has made its segment anew and written nothing yet, or what stands there was
-    /// told to be [`Outcome::Suspect`].
+    /// The sender has made its segment anew and written nothing yet.
+    NotWritten,
+    /// There is nothing to read: what stands there was told to be [`Outcome::Suspect`], or everything was let go.
     Nothing,
     /// The last holder of the mutex died over it: what stands there may be parts of two frames. Said once; then it is
     /// read when it has changed, or when the sender is known to live.
@@ -292,7 +293,7 @@ impl Consumer {
         let (now, parsed) = read_header(segment)?;
         let header = match parsed {
             Ok(header) => header,
-            Err(HeaderError::NotWritten) => return Ok(Outcome::Nothing),
+            Err(HeaderError::NotWritten) => return Ok(Outcome::NotWritten),
             Err(_) if abandoned => return Ok(Outcome::Suspect),
             Err(source) => return Err(ConsumeError::Header { name: format!("{:?}", names.typed()), source }),
         };

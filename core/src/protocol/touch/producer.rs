@@ -172,6 +172,18 @@ impl Producer {
         Ok(())
     }
 
+    /// New memory, where another program has cut the old one short.
+    ///
+    /// # Errors
+    /// The name is held, or another sender has taken it; no space.
+    pub fn renew(&mut self) -> Result<(), ProduceError> {
+        let header = self.header;
+        match self.resize(&header)? {
+            None => Ok(()),
+            Some(object) => Err(ProduceError::Resize { object }),
+        }
+    }
+
     /// A new object for `header`; what is in the way, if anything is.
     fn resize(&mut self, header: &Header) -> Result<Option<String>, ProduceError> {
         let Some(locked) = self.info.lock(INFO_PATIENCE)? else { return Err(locked_out(&self.names)) };
