@@ -274,6 +274,7 @@ impl Consumer {
     /// `dst` too small, the memory was cut short, or the sender says something that is no picture.
     pub fn read(&mut self, dst: &mut [u8], stride: usize) -> Result<Outcome, ConsumeError> {
         self.target.check(dst, stride)?;
+        self.look()?;
         let Self { names, options, mutex, link, news, .. } = self;
         let Some(open) = link else { return Ok(Outcome::Nothing) };
         let Some(lock) = mutex.lock(options.lock_timeout)? else { return Ok(Outcome::Locked) };
