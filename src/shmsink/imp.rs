@@ -359,7 +359,8 @@ impl ShmSink {
         }
         let hint = words::what_to_type(name, desc, &settings);
         gst::element_imp_info!(self, gst::ResourceError::OpenWrite, ("{hint}"));
-        for warning in [words::too_large(desc, &settings), words::other_protocol(name, &settings)].into_iter().flatten() {
+        for warning in [words::too_large(desc, &settings), words::other_protocol(name, &settings)].into_iter().flatten()
+        {
             gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{warning}"));
         }
     }

@@ -341,5 +341,5 @@ pub fn touch_extras(spec: &FrameSpec) -> ([f32; 2], Colour) {
     let aspect = spec.pixel_aspect;
     // H.273: 8 is linear. Nothing else than that and sRGB is known to have a number, nor are other primaries.
     let transfer = if spec.colorimetry.transfer == 8 { Colour::LINEAR } else { Colour::SRGB_TRANSFER };
-    ([aspect.num as f32 / aspect.den as f32, 1.0], Colour { primaries: Colour::REC709, transfer })
+    ([aspect.num as f32, aspect.den as f32], Colour { primaries: Colour::REC709, transfer })
 }

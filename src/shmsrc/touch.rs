@@ -12,7 +12,8 @@ use tdlink_core::{
     protocol::{
         copy::CopyThreads,
         touch::{
-            AttachOptions, Colour, ConsumeError, Consumer, Header, Outcome, PREFIX, Standing as TouchStanding, TouchNames,
+            AttachOptions, Colour, ConsumeError, Consumer, Header, Outcome, PREFIX, Standing as TouchStanding,
+            TouchNames,
         },
     },
     segment::{
@@ -213,9 +214,13 @@ impl Feed for TouchFeed {
 fn pixel_aspect(header: &Header) -> gst::Fraction {
     let [x, y] = header.aspect.map(f64::from);
     let ratio = x / y;
+    // The first fraction that is as near as a number of 32 bits can say.
+    let near = |den: i32| {
+        let num = (ratio * f64::from(den)).round();
+        ((num / f64::from(den) - ratio).abs() < 1e-6 * ratio).then(|| gst::Fraction::new(num as i32, den))
+    };
     let sound = (0.01..=100.0).contains(&ratio);
-    let fraction = gst::glib::Value::from(if sound { ratio } else { 1.0 }).transform::<gst::Fraction>();
-    fraction.ok().and_then(|value| value.get().ok()).unwrap_or_else(|| (1, 1).into())
+    sound.then(|| (1..=10_000).find_map(near)).flatten().unwrap_or_else(|| (1, 1).into())
 }
 
 /// The colours of numbers that are known.
@@ -257,6 +262,8 @@ mod tests {
             ([1.0, 1.0], (1, 1)),
             ([4.0, 3.0], (4, 3)),
             ([4.0 / 3.0, 1.0], (4, 3)),
+            ([118.0, 81.0], (118, 81)),
+            ([118.0 / 81.0, 1.0], (118, 81)),
             ([0.0, 0.0], (1, 1)),
             ([f32::NAN, 1.0], (1, 1)),
             ([1.0, f32::INFINITY], (1, 1)),
@@ -272,7 +279,10 @@ mod tests {
         gst::init().unwrap();
         let srgb = colorimetry(Colour::SRGB).unwrap();
         assert_eq!(srgb.to_string(), "sRGB");
-        assert_eq!(colorimetry(Colour { primaries: 2, transfer: 0 }).unwrap().transfer(), VideoTransferFunction::Gamma10);
+        assert_eq!(
+            colorimetry(Colour { primaries: 2, transfer: 0 }).unwrap().transfer(),
+            VideoTransferFunction::Gamma10
+        );
         assert_eq!(colorimetry(Colour { primaries: 9, transfer: 1 }), None);
         assert_eq!(colorimetry(Colour { primaries: 2, transfer: 9 }), None);
     }

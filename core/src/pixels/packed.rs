@@ -68,7 +68,9 @@ impl Packed {
                 let ten = |shift: u32| ((word >> shift & 0x3FF) * 65535 + 511) / 1023;
                 [ten(0), ten(10), ten(20), (word >> 30) * 21845]
             }),
-            Self::R11G11B10F => words(src, dst, |word| [(word & 0x7FF) << 4, (word >> 11 & 0x7FF) << 4, word >> 22 << 5]),
+            Self::R11G11B10F => {
+                words(src, dst, |word| [(word & 0x7FF) << 4, (word >> 11 & 0x7FF) << 4, word >> 22 << 5])
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 mod life;
 mod peers;
+mod python;
 mod trust;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Other processes, and how they die.
 
+use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
 use super::*;
@@ -9,11 +10,11 @@ use super::*;
 fn other_process(what: &str, names: &Names) -> Child {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "peers::other", "--ignored", "--nocapture", "--test-threads=1"])
-        .env("TDLINK_TEST_TOUCH", format!("{what} {}", names.0.typed()))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    writeln!(child.stdin.as_mut().unwrap(), "{what} {}", names.0.typed()).unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
     assert!(lines.any(|line| line.unwrap().contains("ready")), "the other process says that it is ready");
     child
@@ -27,8 +28,9 @@ fn kill(mut child: Child) {
 #[test]
 #[ignore = "the other process of the tests here; they start it"]
 fn other() {
-    let Ok(orders) = std::env::var("TDLINK_TEST_TOUCH") else { return };
-    let (what, name) = orders.split_once(' ').unwrap();
+    let mut orders = String::new();
+    std::io::stdin().read_line(&mut orders).unwrap();
+    let Some((what, name)) = orders.trim_end().split_once(' ') else { return };
     let names = std::mem::ManuallyDrop::new(Names(TouchNames::new(name).unwrap()));
     let desc = bgra(64, 64);
     let wait = || {

@@ -70,7 +70,11 @@ fn an_info_segment_that_lies_leads_nowhere() {
     let mut consumer = names.attach();
     read_byte(&mut consumer).unwrap();
     // A postfix without an end; one that is half a character; one that leads to nothing; one that is a path.
-    for postfix in [[0x61; 64], { let mut half = [0; 64]; half[1] = 0xD8; half }] {
+    for postfix in [[0x61; 64], {
+        let mut half = [0; 64];
+        half[1] = 0xD8;
+        half
+    }] {
         fake.put_info(10, &postfix);
         assert!(names.missing().contains("postfix"), "{}", names.missing());
     }

@@ -17,7 +17,9 @@ pub enum HeaderError {
     #[error("no frame has been written yet")]
     NotWritten,
     /// Samples of a Shared Mem Out CHOP.
-    #[error("it holds samples of a Shared Mem Out CHOP, not a picture; right would be the name of a Shared Mem Out TOP")]
+    #[error(
+        "it holds samples of a Shared Mem Out CHOP, not a picture; right would be the name of a Shared Mem Out TOP"
+    )]
     Chop,
     /// Something else.
     #[error(
@@ -42,13 +44,17 @@ pub enum HeaderError {
         height: i32,
     },
     /// A format that nobody has told us.
-    #[error("the pixel format is {number} (VkFormat, or TouchDesigner's own), which is not known here; another Pixel Format of the sending TOP, such as 8-bit fixed (RGBA), would do")]
+    #[error(
+        "the pixel format is {number} (VkFormat, or TouchDesigner's own), which is not known here; another Pixel Format of the sending TOP, such as 8-bit fixed (RGBA), would do"
+    )]
     Format {
         /// What the header says.
         number: u32,
     },
     /// The same of the GL generation.
-    #[error("the data format is {format:#06x} of type {kind:#06x} (OpenGL), which is not known here; another Pixel Format of the sending TOP, such as 8-bit fixed (RGBA), would do")]
+    #[error(
+        "the data format is {format:#06x} of type {kind:#06x} (OpenGL), which is not known here; another Pixel Format of the sending TOP, such as 8-bit fixed (RGBA), would do"
+    )]
     GlFormat {
         /// Which components.
         format: u32,
@@ -86,7 +92,9 @@ pub enum HeaderError {
         mapped: usize,
     },
     /// The generation cannot say these pixels.
-    #[error("Shared Mem TOPs have no number for {pixel}; right would be 1, 2 or 4 channels, and B, G, R, A for u8 only")]
+    #[error(
+        "Shared Mem TOPs have no number for {pixel}; right would be 1, 2 or 4 channels, and B, G, R, A for u8 only"
+    )]
     NoNumber {
         /// The pixels.
         pixel: PixelFormat,

@@ -126,7 +126,9 @@ impl Link {
         };
         match open_data(&names.data(&postfix)?, options) {
             Ok(data) => Ok(Self { info, data, postfix }),
-            Err(error @ (SegmentError::NotFound { .. } | SegmentError::Empty { .. })) => Err(not_yet(error.to_string())),
+            Err(error @ (SegmentError::NotFound { .. } | SegmentError::Empty { .. })) => {
+                Err(not_yet(error.to_string()))
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -298,7 +298,8 @@ fn succeed(
     acquired: Acquired,
 ) -> Result<Begun, ProduceError> {
     let locked = info.lock(INFO_PATIENCE)?.ok_or_else(|| locked_out(names))?;
-    let said = locked.read()?.map_err(|source| ProduceError::Info { name: names.info().as_str().to_owned(), source })?;
+    let said =
+        locked.read()?.map_err(|source| ProduceError::Info { name: names.info().as_str().to_owned(), source })?;
     if acquired == Acquired::Recovered && !said.detach {
         // Another one was faster.
         return Ok(Begun::InTheWay(names.info().as_str().to_owned()));

@@ -209,7 +209,10 @@ fn each_number_that_cannot_be_is_told() {
         assert_eq!(altered(kind, 8, &word(0)), Err(HeaderError::Sides { width: 0, height: 480 }));
         assert_eq!(altered(kind, 8, &word(-1)), Err(HeaderError::Sides { width: -1, height: 480 }));
         assert_eq!(altered(kind, 12, &word(32769)), Err(HeaderError::Sides { width: 640, height: 32769 }));
-        assert!(matches!(altered(kind, 8, &word(32768)), Err(HeaderError::TooSmall { .. } | HeaderError::DataSize { .. })));
+        assert!(matches!(
+            altered(kind, 8, &word(32768)),
+            Err(HeaderError::TooSmall { .. } | HeaderError::DataSize { .. })
+        ));
     }
     assert_eq!(altered(VulkanV1, 24, &word(45)), Err(HeaderError::Format { number: 45 }));
     assert!(HeaderError::Format { number: 45 }.to_string().contains("45"));

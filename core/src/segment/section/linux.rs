@@ -119,10 +119,7 @@ impl Held {
         &self.fd
     }
 
-    pub(in crate::segment) fn failed(
-        &self,
-        doing: &'static str,
-    ) -> impl Fn(std::io::Error) -> SegmentError + use<'_> {
+    pub(in crate::segment) fn failed(&self, doing: &'static str) -> impl Fn(std::io::Error) -> SegmentError + use<'_> {
         move |source| SegmentError::Os { doing, name: self.place.name(), source }
     }
 

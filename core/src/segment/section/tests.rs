@@ -84,6 +84,22 @@ fn what_nobody_has_open_is_not_there() {
 
 #[test]
 #[cfg(target_os = "linux")]
+fn a_program_without_the_lock_counts_too() {
+    let name = name("lockless");
+    let path = std::path::Path::new("/dev/shm").join(name.as_str());
+    std::fs::write(&path, [7; 10]).unwrap();
+    let open_elsewhere = std::fs::File::open(&path).unwrap();
+    let mut foreign = std::process::Command::new("sleep").arg("600").stdin(open_elsewhere).spawn().unwrap();
+    assert!(matches!(create(&name, 10), Err(SegmentError::Exists { .. })));
+    drop(open(&name, Access::Read).unwrap());
+    assert!(path.exists(), "nor is it taken away from under it");
+    foreign.kill().unwrap();
+    foreign.wait().unwrap();
+    assert!(matches!(open(&name, Access::Read), Err(SegmentError::NotFound { .. })));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
 fn a_forked_child_holds_nothing() {
     let name = name("fork");
     let mut maker = Some(create(&name, 10).unwrap());
