@@ -199,9 +199,10 @@ impl Converter {
         matches!(self.plan, Plan::Copy)
     }
 
-    /// Whether components only change places, which takes hardly longer than a copy.
-    pub fn is_moves(&self) -> bool {
-        matches!(self.plan, Plan::Copy | Plan::Shuffle(_))
+    /// Whether it takes about as long as a copy of the bytes that are read and written: alpha and transfer stay as they
+    /// are.
+    pub fn is_light_work(&self) -> bool {
+        !matches!(self.plan, Plan::Light { .. })
     }
 
     /// Converts the pixels of `src`, any whole number of them, to as many in `dst`.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tdlink_core::frame::{ChannelOrder, FrameDesc, Origin, PixelFormat, SampleType};
-use tdlink_core::pixels::Options;
+use tdlink_core::pixels::{Converter, Options, Transfer};
 use tdlink_core::protocol::copy::CopyThreads;
 use tdlink_core::protocol::touch::{
     AttachOptions, Colour, ConsumeError, Consumer, Header, HeaderKind, Info, InfoLayout, Outcome, Pixel, ProduceError,
@@ -215,7 +215,7 @@ fn frames_cross_in_every_format_that_has_a_number() {
 }
 
 #[test]
-fn what_is_converted_is_converted_beside_the_lock_to_the_same_pixels() {
+fn what_is_converted_beside_the_lock_is_what_is_converted_with_it() {
     let names = Names::new();
     let wire = desc(33, 3, SampleType::F32, 4, ChannelOrder::Rgba);
     let u16 = PixelFormat::new(SampleType::U16, 4, ChannelOrder::Rgba).unwrap();
@@ -247,9 +247,30 @@ fn what_is_converted_is_converted_beside_the_lock_to_the_same_pixels() {
     read[stride + 5] ^= 1;
     assert!(!consumer.same_as(&read, stride).unwrap());
     assert!(matches!(consumer.read(&mut read[1..], stride), Err(ConsumeError::Buffer(_))));
+    // The same by way of private memory, and a transfer that is always done there.
+    read[stride + 5] ^= 1;
+    let mut staged = vec![0xBB; read.len()];
+    consumer.set_target(u16, Options::default(), true).unwrap();
+    consumer.read(&mut staged, stride).unwrap();
+    assert_eq!(staged, read);
+    let light = Options { transfer: Transfer::LinearToSrgb, ..Options::default() };
+    consumer.set_target(u16, light, false).unwrap();
+    consumer.read(&mut staged, stride).unwrap();
+    let mut converter = Converter::new(wire.format, u16, light);
+    let mut wanted = vec![0; row];
+    for (top, staged) in staged.chunks(stride).enumerate() {
+        let floats: Vec<u8> = frame[top * row..][..row]
+            .as_chunks()
+            .0
+            .iter()
+            .flat_map(|sample| (f32::from(u16::from_le_bytes(*sample)) / 65535.0).to_le_bytes())
+            .collect();
+        converter.row(&floats, &mut wanted).unwrap();
+        assert_eq!(&staged[..row], wanted);
+    }
 }
 
-/// Run by hand: `cargo test --release -p tdlink-core --test touch -- --ignored --nocapture how_long`.
+/// Run by hand: `cargo test -p tdlink-core --test touch -- --ignored --nocapture how_long`.
 #[test]
 #[ignore = "a measurement"]
 fn how_long_the_mutex_is_held() {

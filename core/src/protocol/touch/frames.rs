@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Frames between a pipeline's memory and a segment, so that the segment's mutex is held for a copy and nothing else.
+//! Frames of a segment into a pipeline's memory, so that the segment's mutex is held for one pass over the bytes.
 //!
-//! Where components at most change places, that is done in the copy itself. Anything that takes longer is done before
-//! or after it, in private memory.
+//! A conversion that is as fast as the memory is done in that pass: from wide samples to narrow ones that is shorter than
+//! a copy. Anything that takes longer is done afterwards, from private memory.
 
 use super::formats::Pixel;
 use super::layout::Header;
 use crate::frame::SampleType::{F32, U8, U16};
 use crate::frame::{ChannelOrder, FrameDesc, Origin, PixelFormat};
 use crate::pixels::{Converter, Options, Packed, RowError};
-use crate::protocol::copy::{CopyError, CopyThreads, FrameReader, FrameWriter};
+use crate::protocol::copy::{CopyError, CopyThreads, FrameReader};
 use crate::protocol::raw::LayoutError;
 use crate::protocol::raw::layout::Shape;
 use crate::segment::Segment;
@@ -43,7 +43,7 @@ impl Target {
         let wire = rows.wire;
         let desc = FrameDesc { width: header.width, height: header.height, format: wire, origin };
         let shape = Shape::strided(desc, 0)?;
-        let direct = !staged && rows.packed.is_none() && rows.converter.is_moves();
+        let direct = !staged && rows.packed.is_none() && rows.converter.is_light_work();
         let way = if direct {
             Way::Direct(FrameReader::new(desc, shape.stride, to, options, threads)?)
         } else {
@@ -54,7 +54,7 @@ impl Target {
         Ok(Self { shape, way, rows })
     }
 
-    /// Copies a frame whose first byte is at `offset`. This is what the mutex is held for.
+    /// Takes a frame whose first byte is at `offset`. This is what the mutex is held for.
     pub(super) fn copy(
         &mut self,
         segment: &Segment,
@@ -159,67 +159,4 @@ fn carrier(packed: Packed) -> PixelFormat {
     };
     let channels = u8::try_from(channels).unwrap_or(PixelFormat::MAX_CHANNELS);
     PixelFormat { sample, channels, order: ChannelOrder::Rgba, fourth: crate::frame::Fourth::Alpha }
-}
-
-/// What a sender makes of frames.
-#[derive(Debug)]
-pub(super) enum Source {
-    Direct(FrameWriter),
-    Staged(Box<Staged>),
-}
-
-/// A frame on its way, as it will stand on the wire.
-#[derive(Debug)]
-pub(super) struct Staged {
-    copier: FrameWriter,
-    shape: Shape,
-    /// Bytes of a row that comes in.
-    from_row: usize,
-    bytes: Vec<u8>,
-    converter: Converter,
-}
-
-impl Source {
-    /// Frames of `from` pixels become `desc` on the wire.
-    pub(super) fn new(desc: FrameDesc, from: PixelFormat, threads: CopyThreads) -> Result<Self, LayoutError> {
-        let shape = Shape::strided(desc, 0)?;
-        let options = Options::default();
-        let converter = Converter::new(from, desc.format, options);
-        if converter.is_moves() {
-            return Ok(Self::Direct(FrameWriter::new(desc, shape.stride, from, options, threads)?));
-        }
-        let straight = FrameDesc { origin: Origin::TopLeft, ..desc };
-        let copier = FrameWriter::new(straight, shape.stride, desc.format, options, threads)?;
-        let from_row = desc.width as usize * from.bytes();
-        let bytes = vec![0; shape.frame_bytes()];
-        Ok(Self::Staged(Box::new(Staged { copier, shape, from_row, bytes, converter })))
-    }
-
-    /// What is done before the mutex is taken. `rows`: top row first, `stride` bytes apart.
-    pub(super) fn prepare(&mut self, rows: &[u8], stride: usize) -> Result<(), CopyError> {
-        let Self::Staged(staged) = self else { return Ok(()) };
-        let Staged { shape, from_row, bytes, converter, .. } = &mut **staged;
-        shape.check_buffer(*from_row, stride, rows.len())?;
-        for (row, wire) in bytes.chunks_exact_mut(shape.row_bytes).enumerate() {
-            converter.row(&rows[shape.private_row(row) * stride..][..*from_row], wire)?;
-        }
-        Ok(())
-    }
-
-    /// Copies the frame to `offset`. This is what the mutex is held for.
-    pub(super) fn copy(
-        &mut self,
-        segment: &Segment,
-        offset: usize,
-        rows: &[u8],
-        stride: usize,
-    ) -> Result<(), CopyError> {
-        match self {
-            Self::Direct(writer) => writer.write(segment, offset, rows, stride),
-            Self::Staged(staged) => {
-                let Staged { copier, shape, bytes, .. } = &mut **staged;
-                copier.write(segment, offset, bytes, shape.row_bytes)
-            }
-        }
-    }
 }

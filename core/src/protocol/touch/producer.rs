@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::error::ProduceError;
 use super::formats::Pixel;
-use super::frames::Source;
 use super::info::{Info, Postfix, VERSION_VALUE};
 use super::layout::{Colour, Header, HeaderKind};
 use super::link::InfoSegment;
 use super::names::TouchNames;
 use crate::frame::{FrameDesc, PixelFormat};
-use crate::protocol::copy::CopyThreads;
+use crate::pixels::Options;
+use crate::protocol::copy::{CopyThreads, FrameWriter};
+use crate::protocol::raw::LayoutError;
 use crate::segment::wait::{Waiter, Woken};
 use crate::segment::{Acquired, CreateOptions, NamedMutex, Process, Section, SegmentError, SegmentName};
 
@@ -64,7 +65,7 @@ pub struct Producer {
     header: Header,
     /// The header's bytes.
     front: Vec<u8>,
-    source: Source,
+    writer: FrameWriter,
     acquired: Acquired,
     /// A forked child has this value too, and is no sender.
     process: Process,
@@ -86,7 +87,7 @@ impl Producer {
     ) -> Result<Self, ProduceError> {
         let header = header_of(&desc, &options)?;
         let front = encode(&header)?;
-        let source = Source::new(desc, from, options.threads.clone())?;
+        let writer = writer_of(desc, from, &options)?;
         let mutex = NamedMutex::new(names.mutex(), &options.create)?;
         let deadline = Instant::now() + NAME_PATIENCE;
         let (info, data, postfix, acquired) = loop {
@@ -99,7 +100,7 @@ impl Producer {
         let process = Process::current();
         let (data, held) = (Some(data), Duration::ZERO);
         let names = names.clone();
-        Ok(Self { names, options, info, data, mutex, postfix, header, front, source, acquired, process, held })
+        Ok(Self { names, options, info, data, mutex, postfix, header, front, writer, acquired, process, held })
     }
 
     /// How the name came to be ours.
@@ -131,12 +132,11 @@ impl Producer {
             let object = self.names.data(&self.postfix)?.as_str().to_owned();
             return Err(ProduceError::Resize { object });
         };
-        self.source.prepare(rows, stride)?;
         let Some(lock) = self.mutex.lock(LOCK_PATIENCE)? else { return Ok(Wrote::Locked) };
         let began = Instant::now();
         // Whoever died over it has left what is written over now.
         data.segment().write(0, &self.front)?;
-        self.source.copy(data.segment(), self.header.data_offset, rows, stride)?;
+        self.writer.write(data.segment(), self.header.data_offset, rows, stride)?;
         drop(lock);
         self.held = began.elapsed();
         Ok(Wrote::Frame)
@@ -160,7 +160,7 @@ impl Producer {
     ) -> Result<(), ProduceError> {
         (self.options.aspect, self.options.colour) = (aspect, colour);
         let header = header_of(&desc, &self.options)?;
-        let source = Source::new(desc, from, self.options.threads.clone())?;
+        let writer = writer_of(desc, from, &self.options)?;
         let front = encode(&header)?;
         if header.total_bytes() != self.header.total_bytes() || self.data.is_none() {
             let deadline = Instant::now() + NAME_PATIENCE;
@@ -168,7 +168,7 @@ impl Producer {
                 wait(waiter, deadline, ProduceError::Resize { object })?;
             }
         }
-        (self.header, self.source, self.front) = (header, source, front);
+        (self.header, self.writer, self.front) = (header, writer, front);
         Ok(())
     }
 
@@ -366,6 +366,11 @@ fn header_of(desc: &FrameDesc, options: &ProducerOptions) -> Result<Header, Prod
         return Err(ProduceError::TooLarge { bytes });
     }
     Ok(header)
+}
+
+/// One pass over the bytes, conversion included: from narrow samples to wide ones that is shorter than a copy.
+fn writer_of(desc: FrameDesc, from: PixelFormat, options: &ProducerOptions) -> Result<FrameWriter, LayoutError> {
+    FrameWriter::new(desc, 0, from, Options::default(), options.threads.clone())
 }
 
 fn encode(header: &Header) -> Result<Vec<u8>, ProduceError> {
