@@ -66,6 +66,7 @@ fn a_receiver_follows_a_resize_and_nobody_keeps_the_old_object() {
         producer.set_frames(desc, desc.format, ([1.0, 1.0], Colour::SRGB), &Waiter::new()).unwrap();
         assert!(consumer.look().unwrap(), "another postfix is news");
         assert_eq!(read_byte(&mut consumer).unwrap().0, Outcome::NotWritten);
+        assert_eq!(consumer.standing().unwrap(), Standing::Here, "a smaller object is not a cut one");
         producer.write(&filled(&desc, byte), desc.row_bytes()).unwrap();
         assert_eq!(read_byte(&mut consumer).unwrap().0, Outcome::Respec);
         assert_eq!(consumer.desc(), desc);

@@ -216,9 +216,9 @@ impl Consumer {
             Some(format!("the sender of {name:?} has gone (detach)"))
         } else {
             let segment = link.data().segment();
-            let (found, needed) = (segment.current_len()?, self.header.total_bytes());
+            let (found, mapped) = (segment.current_len()?, segment.len());
             match segment.linked()? {
-                _ if found < needed => Some(format!("{name:?} was cut to {found} bytes, {needed} are needed")),
+                _ if found < mapped => Some(format!("{name:?} was cut from {mapped} to {found} bytes")),
                 Linked::Here => None,
                 Linked::Elsewhere => Some(format!("another object stands under the name {name:?}")),
                 Linked::Gone => Some(format!("the name {name:?} is gone")),
