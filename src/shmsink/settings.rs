@@ -284,6 +284,10 @@ impl Settings {
     /// How frames are offered to Shared Mem TOPs.
     pub fn touch_options(&self, spec: &FrameSpec, threads: CopyThreads) -> touch::ProducerOptions {
         let (aspect, colour) = touch_extras(spec);
+        let known = matches!((spec.colorimetry.primaries, spec.colorimetry.transfer), (1 | 2, 8 | 13 | 2));
+        if self.touch_header == TouchHeader::VulkanV2 && !known {
+            tracing::warn!("the header says Rec. 709 and sRGB: no other numbers are known, {:?}", spec.colorimetry);
+        }
         touch::ProducerOptions {
             header: self.touch_header.into(),
             aspect,
@@ -312,7 +316,8 @@ impl Settings {
         let format = PixelFormat {
             sample,
             channels,
-            order: self.channel_order.or(order),
+            // With one or two components both orders are the same bytes, and the header knows one.
+            order: if self.is_touch() && channels < 3 { order } else { self.channel_order.or(order) },
             // Raw bytes have nobody to say that the fourth component is padding: it is written as maximum.
             fourth: if ring { from.fourth } else { frame::Fourth::Alpha },
         };

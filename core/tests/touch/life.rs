@@ -255,6 +255,39 @@ fn a_mutex_that_a_dead_program_held_is_had_and_what_it_guarded_is_suspect() {
     fake.send(&header(desc), 2);
     poll("the next frame is", || consumer.look().unwrap().then_some(()));
     assert_eq!(read_byte(&mut consumer).unwrap(), (NEW, Some(2)));
+    // Who comes just then is not shown it either.
+    abandon(&names);
+    let mut late = names.attach();
+    assert!(!late.look().unwrap());
+    assert_eq!(read_byte(&mut late).unwrap().0, Outcome::Nothing);
+    fake.send(&header(desc), 3);
+    poll("the next frame is", || late.look().unwrap().then_some(()));
+    assert_eq!(read_byte(&mut late).unwrap(), (NEW, Some(3)));
+}
+
+#[test]
+fn a_header_that_a_dead_program_left_half_written_is_no_error() {
+    let names = Names::new();
+    let (small, large) = (bgra(8, 8), bgra(16, 4));
+    let fake = Fake::sending(&names, small, 1);
+    let mut consumer = names.attach();
+    read_byte(&mut consumer).unwrap();
+    fake.put(24, &[0xFF; 4]);
+    abandon(&names);
+    assert_eq!(read_byte(&mut consumer).unwrap().0, Outcome::Suspect);
+    assert!(!consumer.look().unwrap());
+    assert_eq!(read_byte(&mut consumer).unwrap().0, Outcome::Nothing);
+    assert!(names.try_attach().is_err(), "who comes now sees what it is");
+    // One that is whole, and says other frames, of which half may be there.
+    fake.put(0, &header(large).encode().unwrap());
+    abandon(&names);
+    assert!(consumer.look().unwrap());
+    assert_eq!(read_byte(&mut consumer).unwrap().0, Outcome::Respec);
+    assert!(!consumer.look().unwrap());
+    assert_eq!(read_byte(&mut consumer).unwrap().0, Outcome::Nothing);
+    fake.send(&header(large), 2);
+    poll("the next frame is news", || consumer.look().unwrap().then_some(()));
+    assert_eq!(read_byte(&mut consumer).unwrap(), (NEW, Some(2)));
 }
 
 #[test]

@@ -132,7 +132,7 @@ impl Consumer {
         let plain = header.pixel.plain();
         let target = Target::new(&header, origin, plain, Options::default(), false, options.threads.clone())?;
         let now = Instant::now();
-        Ok(Self {
+        let mut consumer = Self {
             names: names.clone(),
             options,
             mutex,
@@ -142,12 +142,16 @@ impl Consumer {
             target,
             news: News::new(header.data_bytes),
             header,
-            fresh: !abandoned,
-            suspect: abandoned,
+            fresh: true,
+            suspect: false,
             moved: now,
             probed: now,
             held: Duration::ZERO,
-        })
+        };
+        if abandoned {
+            consumer.withhold()?;
+        }
+        Ok(consumer)
     }
 
     /// What the sender says of its frames.
@@ -192,10 +196,11 @@ impl Consumer {
         if !self.fresh {
             let segment = link.data().segment();
             let read = |at: usize, bytes: &mut [u8]| segment.read(self.header.data_offset + at, bytes);
+            // Behind a header that was never whole there may be less than behind the last one that was.
+            let whole = self.header.total_bytes() <= segment.len();
             let changed = link.has_moved()
                 || front(segment)? != self.front
-                || self.news.scout(read)?
-                || self.news.patrol(read)?;
+                || whole && (self.news.scout(read)? || self.news.patrol(read)?);
             if changed {
                 (self.fresh, self.suspect) = (true, false);
                 self.moved = Instant::now();
@@ -295,13 +300,21 @@ impl Consumer {
         let header = match parsed {
             Ok(header) => header,
             Err(HeaderError::NotWritten) => return Ok(Outcome::NotWritten),
-            Err(_) if abandoned => return Ok(Outcome::Suspect),
+            // Half written by whoever died over it.
+            Err(_) if abandoned || self.suspect => {
+                (self.front, self.fresh, self.suspect) = (now, false, true);
+                return Ok(if abandoned { Outcome::Suspect } else { Outcome::Nothing });
+            }
             Err(source) => return Err(ConsumeError::Header { name: format!("{:?}", names.typed()), source }),
         };
         self.front = now;
         if !describes_the_same(&header, &self.header) {
             drop(lock);
             self.adopt(header)?;
+            if abandoned {
+                // What the header is about may be half written.
+                self.withhold()?;
+            }
             return Ok(Outcome::Respec);
         }
         self.header = header;
@@ -325,6 +338,14 @@ impl Consumer {
         }
         self.target.finish(dst, stride)?;
         Ok(Outcome::Whole { changed })
+    }
+
+    /// What stands there now may be parts of two frames, and is no news.
+    fn withhold(&mut self) -> Result<(), AccessError> {
+        (self.fresh, self.suspect) = (false, true);
+        let Some(link) = &self.link else { return Ok(()) };
+        let segment = link.data().segment();
+        self.news.take(|at, bytes| segment.read(self.header.data_offset + at, bytes))
     }
 
     /// Frames are others from now on.

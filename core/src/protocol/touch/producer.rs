@@ -22,7 +22,7 @@ const NAME_PATIENCE: Duration = Duration::from_millis(2500);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Longest wait for the info segment's mutex, which is held for microseconds.
-const INFO_PATIENCE: Duration = Duration::from_secs(1);
+const INFO_PATIENCE: Duration = Duration::from_millis(500);
 /// Longest wait for the pixels' mutex: then the frame is dropped.
 const LOCK_PATIENCE: Duration = Duration::from_millis(100);
 /// Names that are tried when the pixels get a new one.
