@@ -213,11 +213,16 @@ impl Header {
         Ok(Self { generation, version, width, height, aspect, pixel, colour, data_offset, data_bytes })
     }
 
-    /// The header's bytes, as many as stand in front of the pixels; `None` for a header that [`Header::new`] does not
-    /// make.
+    /// The header's bytes; `None` where [`Header::new`] would not have made it.
     pub fn encode(&self) -> Option<Vec<u8>> {
         let numbers = self.numbers()?;
-        let mut bytes = vec![0; self.data_offset];
+        let len = match (self.generation, self.colour) {
+            (Generation::Gl, _) => gl::BYTES,
+            (Generation::Vulkan, None) => vulkan::BYTES_V1,
+            (Generation::Vulkan, Some(_)) => vulkan::BYTES_V2,
+        };
+        // A peer's pixels may begin within the padding at the end, or gigabytes behind it.
+        let mut bytes = vec![0; len.min(self.data_offset)];
         VERSION.put(&mut bytes, self.version)?;
         WIDTH.put(&mut bytes, i32::try_from(self.width).ok()?)?;
         HEIGHT.put(&mut bytes, i32::try_from(self.height).ok()?)?;

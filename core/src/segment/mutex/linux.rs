@@ -26,7 +26,7 @@ impl Mutex {
     pub(super) fn new(name: &SegmentName, options: &CreateOptions) -> Result<Self, SegmentError> {
         for _ in 0..TRIES {
             match Held::open(name, options.allow_other_user) {
-                Ok(held) => return Ok(Self { held }),
+                Ok(held) => return Ok(Self { held: held.of_our_kind() }),
                 Err(SegmentError::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -39,7 +39,10 @@ impl Mutex {
 
     pub(super) fn exists(name: &SegmentName) -> Result<bool, SegmentError> {
         match Held::open(name, true) {
-            Ok(_) => Ok(true),
+            Ok(held) => {
+                drop(held.of_our_kind());
+                Ok(true)
+            }
             Err(SegmentError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
         }

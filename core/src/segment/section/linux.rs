@@ -49,6 +49,8 @@ pub(in crate::segment) struct Held {
     identity: Identity,
     len: usize,
     place: Place,
+    /// A program without the lock may have made it, which must not lose its name. To find that out takes milliseconds.
+    foreign: bool,
     /// A forked child has this value too, and holds nothing.
     process: Process,
 }
@@ -62,7 +64,8 @@ impl Held {
     ) -> Result<Option<Self>, SegmentError> {
         let place = Place::new(name);
         let new = Unnamed::new(&place, len, options.mode)?;
-        let held = Self::over(Arc::clone(&new.fd), new.identity, len, &place);
+        let mut held = Self::over(Arc::clone(&new.fd), new.identity, len, &place);
+        held.foreign = false;
         // It has no name yet, so nobody can be in the way.
         held.share()?;
         for _ in 0..TRIES {
@@ -111,7 +114,13 @@ impl Held {
     }
 
     fn over(fd: Arc<Fd>, identity: Identity, len: usize, place: &Place) -> Self {
-        Self { fd, identity, len, place: place.clone(), process: Process::current() }
+        Self { fd, identity, len, place: place.clone(), foreign: true, process: Process::current() }
+    }
+
+    /// The same for an object that nobody makes without the lock.
+    pub(in crate::segment) fn of_our_kind(mut self) -> Self {
+        self.foreign = false;
+        self
     }
 
     /// The open object, for its owner's locks and words.
@@ -137,7 +146,7 @@ impl Held {
             return;
         }
         if self.is_at_its_name()
-            && !used_by_others(self.identity)
+            && !(self.foreign && used_by_others(self.identity))
             && let Err(errno) = unlink(self.place.path())
             && errno != Errno::NOENT
         {
