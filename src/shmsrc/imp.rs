@@ -5,9 +5,18 @@ use std::sync::{LazyLock, Mutex, atomic::Ordering};
 use gst::{glib, prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::base_src::CreateSuccess, subclass::prelude::*};
 use gst_video::VideoInfo;
-use tdlink_core::segment::{SegmentName, wait::Waiter};
+use tdlink_core::{
+    protocol::touch::{PREFIX, TouchNames},
+    segment::{SegmentName, wait::Waiter},
+};
 
-use super::{choice::ShmFeed, control::ControlFeed, feed::RawFeed, settings::Settings};
+use super::{
+    choice::{ShmFeed, Ways},
+    control::ControlFeed,
+    feed::RawFeed,
+    settings::Settings,
+    touch::TouchFeed,
+};
 use crate::{
     enums::{ChangeDetection, SrcProtocol},
     live::{self, Base, Changes, Engine, FeedDesc, Host, LiveSettings, Negotiated},
@@ -119,10 +128,15 @@ impl BaseSrcImpl for ShmSrc {
         let name = SegmentName::new(&settings.shm_name).map_err(|err| {
             gst::error_msg!(gst::ResourceError::Settings, ("shm-name={:?}: {err}", settings.shm_name))
         })?;
-        settings.live.check()?;
+        settings.check()?;
+        if settings.protocol == SrcProtocol::Touch {
+            TouchNames::new(&settings.shm_name).map_err(|err| {
+                gst::error_msg!(gst::ResourceError::Settings, ("shm-name={:?}: {err}", settings.shm_name))
+            })?;
+        }
         self.base.begin();
         let mut ahead = ControlFeed::new(name.clone(), settings.clone(), self.base.interrupt.clone());
-        if settings.protocol != SrcProtocol::Raw
+        if settings.protocol == SrcProtocol::Auto
             && let Err(unusable) = ahead.prepare()
         {
             gst::debug!(CAT, imp = self, "no control segment yet: {unusable:?}");
@@ -198,14 +212,17 @@ impl ShmSrc {
             let control = ahead
                 .take()
                 .unwrap_or_else(|| ControlFeed::new(name.clone(), settings.clone(), self.base.interrupt.clone()));
-            (
-                engine,
-                ShmFeed::new(
-                    control,
-                    RawFeed::new(name.clone(), settings.clone(), pad),
-                    settings.protocol == SrcProtocol::Raw,
-                ),
-            )
+            let ways = match settings.protocol {
+                SrcProtocol::Raw => Ways::Raw,
+                SrcProtocol::Touch => Ways::Touch,
+                SrcProtocol::Auto if name.as_str().starts_with(PREFIX) => Ways::NotRaw,
+                SrcProtocol::Auto => Ways::Any,
+            };
+            // Elsewhere such names do not exist.
+            let names = TouchNames::new(name.as_str()).ok().filter(|_| !cfg!(target_os = "macos"));
+            let touch = names.map(|names| TouchFeed::new(names, settings.clone()));
+            let raw = RawFeed::new(name.clone(), settings.clone(), pad);
+            (engine, ShmFeed::new(control, touch, raw, ways))
         });
         engine.next(feed, self)
     }

@@ -5,3 +5,4 @@ pub mod control;
 pub mod copy;
 pub mod cudalink;
 pub mod raw;
+pub mod touch;

@@ -8,7 +8,7 @@ mod chase;
 mod consumer;
 mod front;
 pub(in crate::protocol) mod layout;
-mod news;
+pub(in crate::protocol) mod news;
 mod producer;
 #[cfg(test)]
 mod races;
