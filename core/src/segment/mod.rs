@@ -59,6 +59,8 @@ pub use control::{ControlSegment, MAX_ROWS, PixelSegment, RowClaim, remove_pixel
 pub use error::{AccessError, SegmentError};
 #[cfg(target_os = "linux")]
 pub(crate) use holders::used_by_others;
+#[cfg(all(windows, any(test, feature = "test-util")))]
+pub use listing::session_objects;
 pub use listing::{Listed, live_names, nearest, sort_by_nearness};
 pub use memory::SlotMemory;
 pub use name::{MAX_NAME_BYTES, NameError, SegmentName};
