@@ -193,3 +193,6 @@ fn owned_or(handle: HANDLE, error: io::Error) -> io::Result<OwnedHandle> {
     // SAFETY: the handle was just opened, is not null, and nobody else closes it.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
 }
+
+#[cfg(test)]
+mod tests;
