@@ -88,6 +88,16 @@ impl Claim {
     }
 }
 
+#[cfg(test)]
+impl Claim {
+    /// Ends as with a process that was killed: the system closes the event, and nobody sets it.
+    pub(super) fn die(self) {
+        let claim = std::mem::ManuallyDrop::new(self);
+        // SAFETY: the handle is open, and nobody closes it again.
+        unsafe { windows_sys::Win32::Foundation::CloseHandle(claim.event.as_raw_handle()) };
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         // The event may stay for a moment: programs that know nothing of turns look at it as well.

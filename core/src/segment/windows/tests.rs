@@ -132,7 +132,7 @@ fn who_asks_whether_a_producer_lives_does_not_keep_a_dead_one_alive() {
                 }
             });
         }
-        let claimed = (0..500).find_map(|_| claim::Claim::new(&name, false).err());
+        let claimed = (0..500).find_map(|_| claim::Claim::new(&name, false).map(|(claim, _)| claim.die()).err());
         done.store(true, Ordering::Relaxed);
         assert!(claimed.is_none(), "{claimed:?}");
     });
