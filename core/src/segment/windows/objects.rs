@@ -18,11 +18,13 @@ use super::{owned_or, wide};
 const DIRECTORY_QUERY: u32 = 1;
 /// Room for one entry: two counted strings, whose lengths are 16-bit numbers of bytes, and their descriptions.
 const ENTRY_BYTES: usize = 2 * (u16::MAX as usize + 1) + 2 * size_of::<UNICODE_STRING>();
+/// How often the list is made anew while it changes.
+const TRIES: u32 = 8;
 /// More than any session has; a list that never ends is not followed.
 const MOST: usize = 100_000;
 
 /// An object with a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::segment) struct Object {
     /// As programs say it, without a namespace.
     pub(in crate::segment) name: String,
@@ -30,9 +32,24 @@ pub(in crate::segment) struct Object {
     pub(in crate::segment) kind: String,
 }
 
-/// All of them, in no order. Names that are no UTF-16 are left out.
+/// All of them, in alphabetical order. Names that are no UTF-16 are left out.
+///
+/// The system counts entries as it goes, so that one is passed over when another goes meanwhile: the list is made until
+/// two are equal, a few times at most.
 pub(in crate::segment) fn of_this_session() -> io::Result<Vec<Object>> {
     let directory = open(&folder()?)?;
+    let mut objects = list(&directory)?;
+    for _ in 0..TRIES {
+        let again = list(&directory)?;
+        if again == objects {
+            break;
+        }
+        objects = again;
+    }
+    Ok(objects)
+}
+
+fn list(directory: &OwnedHandle) -> io::Result<Vec<Object>> {
     let mut buffer = vec![0u64; ENTRY_BYTES / size_of::<u64>()];
     let mut context = 0;
     let mut objects = Vec::new();
@@ -54,6 +71,7 @@ pub(in crate::segment) fn of_this_session() -> io::Result<Vec<Object>> {
             objects.push(Object { name, kind });
         }
     }
+    objects.sort();
     Ok(objects)
 }
 
@@ -115,6 +133,8 @@ fn succeeded(status: NTSTATUS) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     fn described(buffer: &mut [u64], index: usize, at: usize, length: u16) {
@@ -145,7 +165,10 @@ mod tests {
         };
         assert_eq!(of_ours(), []);
         let (event, _) = super::super::event::create(&name).unwrap();
-        assert_eq!(of_ours(), [Object { name: name.clone(), kind: "Event".to_owned() }]);
+        let until = Instant::now() + Duration::from_secs(20);
+        while of_ours() != [Object { name: name.clone(), kind: "Event".to_owned() }] {
+            assert!(Instant::now() < until, "it is never in the list");
+        }
         drop(event);
         assert_eq!(of_ours(), []);
     }

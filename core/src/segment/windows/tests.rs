@@ -221,6 +221,7 @@ fn nobody_but_this_user_is_let_in() {
         )
     };
     assert_eq!(code, ERROR_SUCCESS);
+    assert!(!list.is_null(), "no list lets everybody in");
     // SAFETY: the list is part of the descriptor, which is freed below.
     let entries = unsafe { ptr::read(list) }.AceCount;
     assert_eq!(entries, 1);
