@@ -140,6 +140,12 @@ impl Segment {
         Self { base, len, writable, pace: rows::Pace::default(), backing: Backing::Os(mapping) }
     }
 
+    /// No memory, in place of some that is let go of.
+    #[cfg(windows)]
+    pub(crate) fn nothing() -> Self {
+        Self::over(os::Mapping::none())
+    }
+
     /// `len` zeroed bytes of private memory with a segment's methods, aligned to 64 bytes.
     #[cfg(any(test, feature = "test-util"))]
     pub fn heap(len: usize) -> Self {

@@ -68,7 +68,7 @@ impl Mapping {
     }
 
     /// No memory at all.
-    fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self { base: NonNull::dangling(), len: 0, writable: true, number: 0, opened: None }
     }
 

@@ -271,6 +271,25 @@ fn one_slot_is_the_raw_segment_as_others_know_it() {
 }
 
 #[test]
+fn a_raw_frame_may_grow_under_a_reader_that_waits() {
+    let name = Name::new();
+    let producer = name.produce(ProducerOptions::latest(1)).unwrap();
+    let mut consumer = name.attach(0).unwrap();
+    send(&producer, 1);
+    assert_eq!(wait(&mut consumer), Wait::Newer);
+    assert_eq!(super::copy(&mut consumer), Ok(1));
+    for (sent, (width, height)) in (2..).zip([(128, 40), (8, 2), (512, 300)]) {
+        let consumer = &mut consumer;
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| (wait(consumer), wait(consumer), super::copy(consumer)));
+            producer.set_spec(spec(width, height)).unwrap();
+            send(&producer, sent);
+            assert_eq!(reader.join().unwrap(), (Wait::Respec, Wait::Newer, Ok(sent)));
+        });
+    }
+}
+
+#[test]
 fn an_interrupt_ends_a_wait_at_once_and_those_to_come_until_it_is_cleared() {
     let name = Name::new();
     let _producer = name.produce(ProducerOptions::latest(3)).unwrap();

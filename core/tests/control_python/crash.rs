@@ -105,10 +105,12 @@ fn a_producer_takes_over_what_a_killed_python_left_and_the_other_way_round() {
         assert_eq!(name.traces().is_empty(), cfg!(windows));
         let mut rust = Peer::rust();
         rust.expect(&format!("produce {} {}", name.0, 5 - slots), "ready");
-        rust.expect("send 2", "2");
+        // What a killed one counted up to is known where its memory stays.
+        let stays = cfg!(target_os = "linux");
+        rust.expect("send 2", if stays { "2" } else { "1" });
         rust.kill();
         let mut python = name.writer(slots, "latest");
-        python.expect("publish 3", "published 3");
+        python.expect("publish 3", if stays { "published 3" } else { "published 1" });
         let mut reader = name.reader(0);
         reader.expect("read 60", "frame 3 copied");
         reader.exit();
