@@ -5,10 +5,12 @@
 mod bench;
 mod ci;
 mod demo;
+mod dist;
 mod fuzz;
 mod run;
 mod setup;
 mod test;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -23,6 +25,9 @@ usage: cargo xtask WORD
   bench    what a frame costs: `bench core` against memcpy, `bench python` against numpy, `bench peers` against other
            transports between processes; none of these words: all, the last one in short
   fuzz     every parser under a fuzzer, 30 seconds in all; `fuzz SECONDS` so long each
+  windows  build for Windows and run it under Wine: tests, GStreamer's own programs, CPython; `windows STEP...` only these
+           of setup, lint, core, plugin, dist, check; --debian-rust: not with rustup's compiler
+  dist     packages for users, in target/dist/; `dist linux`, `dist windows` only these
   setup    only install what the words above need
 
 Each word installs what it needs and is missing (apt, on Debian 12 and 13 and Ubuntu 24.04; elsewhere it says what to
@@ -48,6 +53,8 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["ci", lanes @ ..] => ci::run(lanes),
         ["bench", options @ ..] => bench::run(options),
+        ["windows", options @ ..] => windows::run(options),
+        ["dist", options @ ..] => dist::run(options),
         ["fuzz"] => fuzz::run(fuzz::SMOKE),
         ["fuzz", seconds] => fuzz::seconds(seconds).and_then(fuzz::run),
         // What the deny lane puts in cargo's place; see ci/deny.rs.

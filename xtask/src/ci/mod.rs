@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::fail;
 use crate::run::{Outcome, Trouble, say};
 use crate::setup::{self, Need};
-use crate::test;
+use crate::{dist, test, windows};
 
 /// What became of a lane.
 enum Verdict {
@@ -39,13 +39,14 @@ const fn lane(name: &'static str, about: &'static str, run: fn() -> Outcome) -> 
 const LANES: &[Lane] = &[
     lane("fmt", "every file is formatted", lanes::fmt),
     lane("clippy", "no warning, with and without default features, in tests and benches too", lanes::clippy),
-    lane("windows", "the core compiles for Windows without a warning (not run there)", lanes::windows),
     lane("macos", "the core compiles for macOS without a warning (not run there)", lanes::macos),
     lane("doc", "the documentation builds without a warning", lanes::doc),
     lane("deny", "licences, sources and bans of what we depend on", deny::run),
     Lane { name: "core", about: "the core's tests, without GStreamer", run: test::core, in_test: true },
     Lane { name: "plugin", about: "the elements in pipelines", run: test::plugin, in_test: true },
     Lane { name: "python", about: "the elements against real Python", run: test::python, in_test: true },
+    lane("windows", "built for Windows, tested and packed under Wine; checked for MSVC and macOS", windows::lane),
+    lane("dist", "packages for Linux, unpacked and used", dist::lane),
     lane("examples", "the examples compile, the Python ones too", lanes::examples),
     lane("miri", "the core's tests on the heap under Miri", lanes::miri),
     lane("loom", "the ring under a model checker, as it is and broken in each way that must be found", lanes::loom),
