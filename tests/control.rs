@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The control segment and the ring, from element to element: caps, times, zero copy, delivery, restarts.
-#![cfg(target_os = "linux")]
+#![cfg(any(target_os = "linux", windows))]
 
 mod common;
 
@@ -9,10 +9,14 @@ use std::time::Duration;
 use common::frames::{buffer, number, packed, pull};
 use common::name::Name;
 use common::peer::Peer;
+#[cfg(target_os = "linux")]
+use common::poll;
 use common::recorder::Recorder;
-use common::ring::{fed, fresh, info, is_shared, numbered, source};
+#[cfg(target_os = "linux")]
+use common::ring::is_shared;
+use common::ring::{fed, fresh, info, numbered, source};
 use common::run::Run;
-use common::{PATIENCE, PROMPT, poll, prompt};
+use common::{PATIENCE, PROMPT, prompt};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 
@@ -92,6 +96,7 @@ fn nothing_is_copied_from_a_source_that_takes_our_pool_to_a_sink_that_lets_go() 
     let (run, recorder) = source(&format!("shm-name={name} keepalive=0"));
     let pictures = recorder.wait_for(30, PATIENCE);
     let mut places: Vec<usize> = pictures[5..].iter().map(|picture| picture.address).collect();
+    #[cfg(target_os = "linux")]
     for &place in &places {
         assert!(is_shared(place, &format!("{name}.tdlink.")), "{place:#x} is in the ring");
     }
@@ -116,6 +121,7 @@ fn io_mode_copy_pushes_private_memory_and_import_says_why_it_copies() {
     let (run, recorder) = source(&format!("shm-name={name} io-mode=copy"));
     let picture = recorder.wait_for(1, PATIENCE)[0].clone();
     assert_eq!(picture.number(), 7);
+    #[cfg(target_os = "linux")]
     assert!(!is_shared(picture.address, &name));
     run.stop();
     sink.stop();
@@ -186,6 +192,7 @@ fn lossless_delivers_every_frame_to_readers_of_unequal_speed() {
     sink.stop();
 }
 
+#[cfg(target_os = "linux")] // stops a process, or asks for an inode
 #[test]
 fn a_lossless_sink_goes_on_without_a_reader_that_stands_still_and_says_so() {
     let name = Name::new("still");
@@ -209,6 +216,7 @@ fn a_lossless_sink_goes_on_without_a_reader_that_stands_still_and_says_so() {
     sink.wait(PATIENCE);
 }
 
+#[cfg(target_os = "linux")] // stops a process, or asks for an inode
 #[test]
 fn a_stopped_reader_neither_blocks_the_sink_nor_the_others() {
     let name = Name::new("paused");
@@ -248,12 +256,15 @@ fn what_downstream_keeps_beyond_its_leases_is_copied_and_stays_as_it_is() {
         let sample = kept.try_pull_sample(gst::ClockTime::from_seconds(20)).expect("a frame comes");
         samples.push(sample);
     }
-    let address = |sample: &gst::Sample| {
-        let map = sample.buffer().expect("a sample has a buffer").map_readable().expect("it can be read");
-        map.as_ptr().addr()
-    };
-    let leased = samples.iter().filter(|sample| is_shared(address(sample), &name)).count();
-    assert!((1..=2).contains(&leased), "{leased} of 12 frames are slots");
+    #[cfg(target_os = "linux")]
+    {
+        let address = |sample: &gst::Sample| {
+            let map = sample.buffer().expect("a sample has a buffer").map_readable().expect("it can be read");
+            map.as_ptr().addr()
+        };
+        let leased = samples.iter().filter(|sample| is_shared(address(sample), &name)).count();
+        assert!((1..=2).contains(&leased), "{leased} of 12 frames are slots");
+    }
     run.stop();
     sink.stop();
     // The last reference keeps the memory, whoever has gone.
@@ -404,6 +415,7 @@ fn clients_are_counted_and_signalled() {
     sink.stop();
 }
 
+#[cfg(target_os = "linux")] // stops a process, or asks for an inode
 #[test]
 fn a_source_in_raw_mode_goes_over_to_a_control_segment_for_the_very_same_object() {
     let name = Name::new("upgrade");
@@ -458,6 +470,7 @@ fn a_source_that_waits_uses_next_to_no_processor() {
 }
 
 /// The pool that a sink offers for frames of `info`.
+#[cfg(target_os = "linux")]
 fn pool_of(sink: &gst::Element, info: &VideoInfo) -> gst::BufferPool {
     let caps = info.to_caps().expect("caps of an info");
     let mut query = gst::query::Allocation::new(Some(&caps), true);
@@ -468,6 +481,7 @@ fn pool_of(sink: &gst::Element, info: &VideoInfo) -> gst::BufferPool {
     offered
 }
 
+#[cfg(target_os = "linux")] // stops a process, or asks for an inode
 #[test]
 fn other_caps_come_while_upstream_waits_for_a_slot() {
     let name = Name::new("waiting");
@@ -502,6 +516,7 @@ fn other_caps_come_while_upstream_waits_for_a_slot() {
     drop(pool);
 }
 
+#[cfg(target_os = "linux")] // stops a process, or asks for an inode
 #[test]
 fn a_lossless_reader_gets_every_frame_beside_others_that_stand_still() {
     for slots in [2, 3, 4] {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Time: a source beside live audio, pacing, silence that is no disconnect, timestamps. Where a test lets time pass,
 //! that time is what it is about, and the peer keeps it.
-#![cfg(target_os = "linux")]
+#![cfg(any(target_os = "linux", windows))]
 
 mod common;
 
 use std::time::{Duration, Instant};
 
-use common::machine::Folder;
+use common::folder::Folder;
 use common::name::Name;
 use common::peer::Peer;
 use common::recorder::{Picture, Recorder};

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The elements in pipelines: messages, events, queries, caps changes, change detection, many starts and many frames.
-#![cfg(target_os = "linux")]
+#![cfg(any(target_os = "linux", windows))]
 
 mod common;
 
+#[cfg(target_os = "linux")]
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(target_os = "linux")]
+use std::time::Instant;
 
+#[cfg(target_os = "linux")]
 use common::machine::{descriptors, mappings, resident_kib};
 use common::name::Name;
 use common::peer::Peer;
@@ -370,6 +374,7 @@ fn pause_and_play_go_on_where_they_were() {
     writer.ask(&format!("unlink {name}"));
 }
 
+#[cfg(target_os = "linux")] // reads /proc
 #[test]
 fn a_hundred_starts_and_stops_leave_nothing_behind() {
     let name = Name::new("cycle");
@@ -393,6 +398,7 @@ fn a_hundred_starts_and_stops_leave_nothing_behind() {
     source.assert_no_error();
 }
 
+#[cfg(target_os = "linux")] // reads /proc
 /// Lets 10,000 frames pass `pad` and compares memory and descriptors after the first thousand with those at the end.
 fn assert_flat(run: &Run, pad: &gst::Pad) {
     let (sender, marks) = channel();
@@ -414,6 +420,7 @@ fn assert_flat(run: &Run, pad: &gst::Pad) {
     run.stop();
 }
 
+#[cfg(target_os = "linux")] // reads /proc
 #[test]
 fn ten_thousand_frames_out_need_no_more_memory_than_a_thousand() {
     let name = Name::new("flatout");
@@ -422,6 +429,7 @@ fn ten_thousand_frames_out_need_no_more_memory_than_a_thousand() {
     assert_flat(&run, &run.element("s").static_pad("sink").expect("a sink has it"));
 }
 
+#[cfg(target_os = "linux")] // reads /proc
 #[test]
 fn ten_thousand_frames_in_need_no_more_memory_than_a_thousand() {
     let name = Name::new("flatin");

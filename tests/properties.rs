@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What a user sets and reads: properties, their defaults and errors, URIs, gst-inspect-1.0.
-#![cfg(target_os = "linux")]
+#![cfg(any(target_os = "linux", windows))]
 
 mod common;
 
@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::frames;
+#[cfg(target_os = "linux")]
 use common::machine::is_root_else_say;
 use common::name::Name;
 use common::peer::{Peer, load_plugin};
@@ -367,6 +368,7 @@ fn a_uri_plays_through_uridecodebin() {
     writer.ask(&format!("unlink {name}"));
 }
 
+#[cfg(target_os = "linux")] // modes and owners of files
 #[test]
 fn permissions_are_what_was_asked_for_whatever_the_umask() {
     use std::os::unix::fs::PermissionsExt;
@@ -380,6 +382,7 @@ fn permissions_are_what_was_asked_for_whatever_the_umask() {
     }
 }
 
+#[cfg(target_os = "linux")] // modes and owners of files
 #[test]
 fn another_users_segment_is_refused_and_used_only_when_allowed() {
     if !is_root_else_say("a segment of another user") {

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Raw segments against independent peers: CPython's `SharedMemory` with numpy, and the Rust crate `shared_memory`.
 //! What every pixel must become is computed by tests/peers/pixels.py; nothing of the plugin's own is asked.
-#![cfg(target_os = "linux")]
+#![cfg(any(target_os = "linux", windows))]
 
 mod common;
 
 use std::fmt::Write as _;
 use std::path::Path;
 
+use common::folder::Folder;
 use common::frames;
-use common::machine::Folder;
 use common::name::Name;
 use common::peer::Peer;
 use common::run::Run;

@@ -36,8 +36,10 @@ def attach(name, tracked=False):
 
 
 def unlink(name):
-    """Takes the name away; mappings of it live on."""
-    os.unlink(SHM + name)
+    """Takes the name away; mappings of it live on. On Windows, as with CPython's own `unlink`, nothing happens: the name
+    goes with the last who has it open."""
+    if not WINDOWS:
+        os.unlink(SHM + name)
 
 
 def peek(name):
