@@ -11,6 +11,9 @@ use super::{PATIENCE, poll};
 
 /// Python with numpy: from the system's packages, whatever else is first in PATH; on Windows the one in PATH.
 const PYTHON: &str = if cfg!(windows) { "python" } else { "/usr/bin/python3" };
+/// GStreamer's programs. With a dot in a name, Windows takes what follows for its ending.
+pub const INSPECT: &str = if cfg!(windows) { "gst-inspect-1.0.exe" } else { "gst-inspect-1.0" };
+const LAUNCH: &str = if cfg!(windows) { "gst-launch-1.0.exe" } else { "gst-launch-1.0" };
 /// What cargo calls the plugin.
 const PLUGIN: &str = if cfg!(windows) { "gsttdlink.dll" } else { "libgsttdlink.so" };
 
@@ -33,7 +36,7 @@ impl Peer {
 
     /// `gst-launch-1.0 -m`: its messages are the lines.
     pub fn launch(pipeline: &str) -> Self {
-        let mut command = Command::new("gst-launch-1.0");
+        let mut command = Command::new(LAUNCH);
         command.args(["-m", "-e"]).arg(load_plugin()).args(pipeline.split_whitespace());
         Self::spawn(command)
     }

@@ -42,6 +42,11 @@ def unlink(name):
         os.unlink(SHM + name)
 
 
+def shown(size):
+    """What a segment of `size` bytes seems to have: Windows shows whole pages."""
+    return -(-size // 4096) * 4096 if WINDOWS else size
+
+
 def peek(name):
     """All bytes under a name, which stays as it is."""
     shm = attach(name)

@@ -7,6 +7,8 @@
 mod chase;
 mod consumer;
 mod front;
+#[cfg(windows)]
+mod idle;
 pub(in crate::protocol) mod layout;
 mod news;
 mod producer;
