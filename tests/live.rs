@@ -7,16 +7,20 @@ mod common;
 
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
 use common::folder::Folder;
 use common::name::Name;
 use common::peer::Peer;
 use common::recorder::{Picture, Recorder};
 use common::run::Run;
-use common::{PATIENCE, PROMPT, poll, prompt};
+use common::{PATIENCE, poll};
+#[cfg(target_os = "linux")]
+use common::{PROMPT, prompt};
 use gst::prelude::*;
 
 const SIZE: usize = 64 * 64 * 4;
 const GEOMETRY: &str = "protocol=raw width=64 height=64 channels=4";
+#[cfg(target_os = "linux")]
 const ENCODER: &str =
     "videoconvert ! video/x-raw,format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast ! h264parse";
 
