@@ -2,7 +2,7 @@
 //! The choices of our properties, as GStreamer enums. Names are part of the public contract.
 
 use gst::glib;
-use tdlink_core::{frame, pixels};
+use tdlink_core::{frame, pixels, protocol::touch::HeaderKind};
 
 /// Defines a GStreamer enum from rows of `Variant = nick, blurb`.
 macro_rules! choices {
@@ -22,6 +22,17 @@ choices! {
     SinkProtocol("GstTdShmSinkProtocol") {
         #[default]
         Raw = ("raw", "Raw: width × height × channels samples, no header (Shared Memory LOP, Python)"),
+        Touch = ("touch", "Touch: what TouchDesigner's Shared Mem In TOP reads"),
+    }
+}
+
+choices! {
+    /// Which header `tdshmsink protocol=touch` writes.
+    TouchHeader("GstTdShmSinkTouchHeader") {
+        #[default]
+        VulkanV1 = ("vulkan-v1", "Vulkan, version 1: TouchDesigner 2022 and later"),
+        VulkanV2 = ("vulkan-v2", "Vulkan, version 2, which says the colour space: TouchDesigner 2025"),
+        Gl = ("gl", "GL: TouchDesigner 2021 and earlier"),
     }
 }
 
@@ -29,8 +40,9 @@ choices! {
     /// What `tdshmsrc` reads.
     SrcProtocol("GstTdShmSrcProtocol") {
         #[default]
-        Auto = ("auto", "Auto: a control segment of a live producer, else raw"),
+        Auto = ("auto", "Auto: a control segment of a live producer, else a Shared Mem Out TOP's, else raw"),
         Raw = ("raw", "Raw: width × height × channels samples, no header (Shared Memory LOP, Python)"),
+        Touch = ("touch", "Touch: what TouchDesigner's Shared Mem Out TOP writes"),
     }
 }
 
@@ -71,7 +83,7 @@ choices! {
     /// Order of colour components on the wire, as the sink writes it.
     SinkChannelOrder("GstTdLinkSinkChannelOrder") {
         #[default]
-        Auto = ("auto", "Auto: rgba for slots=1, the caps' own for a ring"),
+        Auto = ("auto", "Auto: rgba for raw bytes, bgra for 8-bit touch, the caps' own for a ring"),
         Rgba = ("rgba", "R, G, B, A"),
         Bgra = ("bgra", "B, G, R, A"),
     }
@@ -186,6 +198,16 @@ impl Origin {
             Self::Auto => default,
             Self::BottomLeft => frame::Origin::BottomLeft,
             Self::TopLeft => frame::Origin::TopLeft,
+        }
+    }
+}
+
+impl From<TouchHeader> for HeaderKind {
+    fn from(choice: TouchHeader) -> Self {
+        match choice {
+            TouchHeader::VulkanV1 => Self::VulkanV1,
+            TouchHeader::VulkanV2 => Self::VulkanV2,
+            TouchHeader::Gl => Self::Gl,
         }
     }
 }

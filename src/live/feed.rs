@@ -131,6 +131,8 @@ pub enum Read {
     Respec(FeedDesc),
     /// The writer was in it each time; seen that often.
     Torn(u32),
+    /// Somebody else had the wire's lock for too long.
+    Locked,
     /// The buffer cannot be read any more.
     Lost(String),
     /// Reading can never work like this.

@@ -139,7 +139,7 @@ impl LiveSettings {
                 .build(),
             glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                 .nick("Statistics")
-                .blurb("frames, repeated, skipped, torn, overwritten, reattached, last-frame-age-ms, latency-ns, wake-jitter-us")
+                .blurb("frames, repeated, skipped, torn, overwritten, reattached, lock-timeouts, last-frame-age-ms, latency-ns, wake-jitter-us")
                 .read_only()
                 .build(),
         ]

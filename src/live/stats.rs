@@ -17,6 +17,7 @@ pub struct Stats {
     pub torn: AtomicU64,
     pub overwritten: AtomicU64,
     pub reattached: AtomicU64,
+    pub lock_timeouts: AtomicU64,
     /// Nanoseconds since `epoch`, plus 1; 0: no frame yet.
     last_frame: AtomicU64,
     latency_ns: AtomicU64,
@@ -34,6 +35,7 @@ impl Default for Stats {
             torn: AtomicU64::new(0),
             overwritten: AtomicU64::new(0),
             reattached: AtomicU64::new(0),
+            lock_timeouts: AtomicU64::new(0),
             last_frame: AtomicU64::new(0),
             latency_ns: AtomicU64::new(0),
             wake_jitter_us: AtomicU64::new(0),
@@ -52,6 +54,7 @@ impl Stats {
             &self.torn,
             &self.overwritten,
             &self.reattached,
+            &self.lock_timeouts,
             &self.last_frame,
             &self.latency_ns,
             &self.wake_jitter_us,
@@ -88,6 +91,7 @@ impl Stats {
             .field("torn", self.torn.load(Relaxed))
             .field("overwritten", self.overwritten.load(Relaxed))
             .field("reattached", self.reattached.load(Relaxed))
+            .field("lock-timeouts", self.lock_timeouts.load(Relaxed))
             .field("last-frame-age-ms", age_ms)
             .field("latency-ns", self.latency_ns.load(Relaxed))
             .field("wake-jitter-us", self.wake_jitter_us.load(Relaxed))

@@ -10,7 +10,10 @@ use gst_base::{prelude::*, subclass::prelude::*};
 use gst_video::VideoInfo;
 use tdlink_core::{
     frame::FrameDesc,
-    protocol::control::{Interrupt, Stamps},
+    protocol::{
+        control::{Interrupt, Stamps},
+        touch::TouchNames,
+    },
     segment::{Published, SegmentName},
 };
 
@@ -166,7 +169,9 @@ impl BaseSinkImpl for ShmSink {
         });
         published.unwrap_or(Ok(())).map_err(|trouble: Trouble| {
             let text = trouble.to_string();
-            self.post_error_message(trouble.into());
+            if !trouble.is_interruption() {
+                self.post_error_message(trouble.into());
+            }
             gst::loggable_error!(CAT, "{text}")
         })
     }
@@ -281,6 +286,11 @@ impl ShmSink {
             gst::error_msg!(gst::ResourceError::Settings, ("shm-name={:?}: {err}", settings.shm_name))
         })?;
         settings.check()?;
+        if settings.is_touch() {
+            TouchNames::new(&settings.shm_name).map_err(|err| {
+                gst::error_msg!(gst::ResourceError::Settings, ("shm-name={:?}: {err}", settings.shm_name))
+            })?;
+        }
         for counter in [&self.frames, &self.frames_copied, &self.frames_zero_copy, &self.dropped] {
             counter.store(0, Relaxed);
         }
@@ -344,14 +354,16 @@ impl ShmSink {
 
     /// Says on the bus what is there and what to type on the other side.
     fn announce(&self, name: &SegmentName, desc: &FrameDesc) {
-        let message = gst::message::Element::builder(words::published(name, desc)).src(&*self.obj()).build();
+        let settings = self.settings.lock().unwrap().clone();
+        let published = words::published(name, desc, &settings);
+        let message = gst::message::Element::builder(published).src(&*self.obj()).build();
         if self.obj().post_message(message).is_err() {
             gst::debug!(CAT, imp = self, "no bus to announce {name} on");
         }
-        let slots = self.settings.lock().unwrap().slots;
-        let hint = words::what_to_type(name, desc, slots);
+        let hint = words::what_to_type(name, desc, &settings);
         gst::element_imp_info!(self, gst::ResourceError::OpenWrite, ("{hint}"));
-        if let Some(warning) = words::too_large(desc, slots) {
+        for warning in [words::too_large(desc, &settings), words::other_protocol(name, &settings)].into_iter().flatten()
+        {
             gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{warning}"));
         }
     }

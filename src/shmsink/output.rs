@@ -14,11 +14,15 @@ use tdlink_core::{
         control::{self, FrameSpec, Interrupt, Stamps, Tended},
         copy::{CopyError, CopyThreads, FrameWriter},
         raw,
+        touch::{self, TouchNames, Wrote},
     },
-    segment::{AccessError, Published, SegmentError, SegmentName},
+    segment::{AccessError, Published, SegmentError, SegmentName, wait::Waiter},
 };
 
-use super::{settings::Settings, trouble::Trouble};
+use super::{
+    settings::{Settings, touch_extras},
+    trouble::Trouble,
+};
 use crate::{
     gstshm::{Place, Ring},
     video,
@@ -64,6 +68,8 @@ enum Way {
     Raw(raw::Producer),
     /// Slots, and a control segment beside them.
     Control(Control),
+    /// What a Shared Mem In TOP reads.
+    Touch(Box<touch::Producer>),
 }
 
 #[derive(Debug)]
@@ -80,7 +86,7 @@ pub enum Fate {
     Copied,
     /// It was made there.
     ZeroCopy,
-    /// Every slot was in use.
+    /// Every slot was in use, or somebody had the mutex for too long.
     Dropped,
     /// The same, and from now on it is not waited for.
     GivenUp,
@@ -123,7 +129,7 @@ impl Output {
     pub fn ring(&self) -> Option<Arc<Ring>> {
         match &self.buffer.as_ref()?.way {
             Way::Control(control) => Some(control.ring.clone()),
-            Way::Raw(_) => None,
+            Way::Raw(_) | Way::Touch(_) => None,
         }
     }
 
@@ -180,7 +186,8 @@ impl Output {
         match &mut self.buffer {
             Some(buffer) => {
                 let same = buffer.desc == desc;
-                buffer.way.change(desc, spec, direct, from, &self.settings, self.threads.clone())?;
+                let (settings, waiter) = (&self.settings, self.interrupt.waiter());
+                buffer.way.change(desc, spec, direct, from, settings, self.threads.clone(), waiter)?;
                 (buffer.info, buffer.from, buffer.desc) = (info, from, desc);
                 buffer.blank |= !same;
                 Ok((!same).then_some(desc))
@@ -202,7 +209,14 @@ impl Output {
     ) -> Result<Way, Trouble> {
         let (settings, options) = (&self.settings, pixels::Options::default());
         let create = settings.create_options();
-        if !settings.control {
+        if settings.is_touch() {
+            let names = TouchNames::new(self.name.as_str()).map_err(touch::ProduceError::from)?;
+            let options = settings.touch_options(&spec, self.threads.clone());
+            let producer = touch::Producer::create(&names, desc, from, options, self.interrupt.waiter())?;
+            tracing::info!("{}: {:?}", self.name, producer.acquired());
+            return Ok(Way::Touch(Box::new(producer)));
+        }
+        if !settings.has_control() {
             let layout = raw::RawLayout { desc, offset: 0 };
             let producer = raw::Producer::create(&self.name, layout, from, options, &create, self.threads.clone())?;
             tracing::info!("{}: {:?}", self.name, producer.acquired());
@@ -274,6 +288,10 @@ impl Buffer {
         let rows = mapped.plane_data(0).map_err(|_| unmapped())?;
         match way {
             Way::Raw(producer) => producer.write(rows, stride)?,
+            Way::Touch(producer) => match producer.write(rows, stride)? {
+                Wrote::Frame => {}
+                Wrote::Locked => return Ok(Fate::Dropped),
+            },
             Way::Control(control) => {
                 let slot = match control.ring.place()? {
                     Place::Slot(slot) => slot,
@@ -296,6 +314,7 @@ impl Buffer {
                 let direct = control.ring.direct();
                 control.ring.set_spec(control.spec.clone(), direct)?;
             }
+            Way::Touch(producer) => producer.renew()?,
         }
         Ok(())
     }
@@ -307,10 +326,13 @@ impl Way {
         Ok(match self {
             Self::Raw(producer) => Tended { names: producer.tend()?, ..Tended::default() },
             Self::Control(control) => control.ring.producer().tend()?,
+            // Its name cannot be taken away, but by another sender: each write looks.
+            Self::Touch(_) => Tended::default(),
         })
     }
 
     /// Offers other frames under the same name.
+    #[expect(clippy::too_many_arguments)] // three protocols need one or another
     fn change(
         &mut self,
         desc: FrameDesc,
@@ -319,6 +341,7 @@ impl Way {
         from: PixelFormat,
         settings: &Settings,
         threads: CopyThreads,
+        waiter: &Waiter,
     ) -> Result<(), Trouble> {
         match self {
             Self::Raw(producer) => producer.set_layout(raw::RawLayout { desc, offset: 0 }, from)?,
@@ -333,6 +356,7 @@ impl Way {
                 }
                 (control.spec, control.writer) = (spec, writer);
             }
+            Self::Touch(producer) => producer.set_frames(desc, from, touch_extras(&spec), waiter)?,
         }
         Ok(())
     }
@@ -350,6 +374,7 @@ impl Trouble {
             Self::Raw(raw::ProduceError::Access(error)) => error,
             Self::Control(control::ProduceError::Access(error)) => error,
             Self::Copy(CopyError::Access(error)) => error,
+            Self::Touch(touch::ProduceError::Access(error)) => error,
             _ => return false,
         };
         matches!(access, AccessError::Truncated { .. })

@@ -6,12 +6,16 @@ use gst_video::VideoInfo;
 use std::time::Duration;
 use tdlink_core::{
     frame::{self, FrameDesc, PixelFormat},
-    protocol::control::{self, FrameSpec, MAX_SLOTS, ProducerOptions},
+    protocol::{
+        control::{self, FrameSpec, MAX_SLOTS, ProducerOptions},
+        copy::CopyThreads,
+        touch::{self, Colour},
+    },
     segment::CreateOptions,
 };
 
 use crate::{
-    enums::{Delivery, Origin, SinkChannelOrder, SinkProtocol, SinkSampleType},
+    enums::{Delivery, Origin, SinkChannelOrder, SinkProtocol, SinkSampleType, TouchHeader},
     spec,
 };
 
@@ -22,8 +26,10 @@ pub struct Settings {
     pub protocol: SinkProtocol,
     /// 1: raw bytes under the name; more: a ring.
     pub slots: u32,
-    /// Whether a control segment stands beside the pixels.
-    pub control: bool,
+    /// The header of touch.
+    pub touch_header: TouchHeader,
+    /// Whether a control segment stands beside the pixels; `None`: nobody has said.
+    pub control: Option<bool>,
     pub delivery: Delivery,
     /// 0: never.
     pub lossless_timeout_ms: u32,
@@ -45,7 +51,8 @@ impl Default for Settings {
             shm_name: String::new(),
             protocol: SinkProtocol::Raw,
             slots: 1,
-            control: true,
+            touch_header: TouchHeader::VulkanV1,
+            control: None,
             delivery: Delivery::Latest,
             lossless_timeout_ms: 2000,
             copy_threads: 0,
@@ -67,12 +74,17 @@ impl Settings {
         vec![
             glib::ParamSpecString::builder("shm-name")
                 .nick("Shared memory name")
-                .blurb("Name of the buffer: the LOP's Buffer Name, Python's SharedMemory(name=…). Required")
+                .blurb("Name of the buffer: the LOP's Buffer Name, Python's SharedMemory(name=…), the TOP's Shared Mem Name. Required")
                 .mutable_ready()
                 .build(),
             glib::ParamSpecEnum::builder_with_default("protocol", d.protocol)
                 .nick("Protocol")
                 .blurb("What is written")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecEnum::builder_with_default("touch-header", d.touch_header)
+                .nick("Touch header")
+                .blurb("Generation of the header that protocol=touch writes")
                 .mutable_ready()
                 .build(),
             glib::ParamSpecInt::builder("slots")
@@ -85,8 +97,8 @@ impl Settings {
                 .build(),
             glib::ParamSpecBoolean::builder("control")
                 .nick("Control segment")
-                .blurb("Publish NAME.tdlink beside the pixels: caps, times and a wake-up for readers that know it")
-                .default_value(d.control)
+                .blurb("Publish NAME.tdlink beside the pixels: caps, times and a wake-up for readers that know it (protocol=touch has none)")
+                .default_value(true)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecEnum::builder_with_default("delivery", d.delivery)
@@ -109,7 +121,7 @@ impl Settings {
                 .build(),
             glib::ParamSpecEnum::builder_with_default("origin", d.origin)
                 .nick("Origin")
-                .blurb("Where row 0 stands on the wire; auto: bottom-left for slots=1, as TouchDesigner has it, top-left for a ring")
+                .blurb("Where row 0 stands on the wire; auto: bottom-left for slots=1 and touch, as TouchDesigner has it, top-left for a ring")
                 .mutable_ready()
                 .build(),
             glib::ParamSpecEnum::builder_with_default("sample-type", d.sample_type)
@@ -119,7 +131,7 @@ impl Settings {
                 .build(),
             glib::ParamSpecInt::builder("channels")
                 .nick("Channels")
-                .blurb("Components per pixel on the wire; 0: the caps'; 1: R, 2: R and G, 3: R, G, B")
+                .blurb("Components per pixel on the wire; 0: the caps', for touch 4 instead of 3; 1: R, 2: R and G, 3: R, G, B")
                 .minimum(0)
                 .maximum(4)
                 .default_value(d.channels.into())
@@ -169,7 +181,8 @@ impl Settings {
             "shm-name" => self.shm_name = value.get::<Option<String>>().expect("checked").unwrap_or_default(),
             "protocol" => self.protocol = value.get().expect("checked"),
             "slots" => self.slots = value.get::<i32>().expect("checked").cast_unsigned(),
-            "control" => self.control = value.get().expect("checked"),
+            "touch-header" => self.touch_header = value.get().expect("checked"),
+            "control" => self.control = Some(value.get().expect("checked")),
             "delivery" => self.delivery = value.get().expect("checked"),
             "lossless-timeout" => self.lossless_timeout_ms = value.get().expect("checked"),
             "copy-threads" => self.copy_threads = value.get().expect("checked"),
@@ -191,7 +204,8 @@ impl Settings {
             "shm-name" => self.shm_name.to_value(),
             "protocol" => self.protocol.to_value(),
             "slots" => self.slots.cast_signed().to_value(),
-            "control" => self.control.to_value(),
+            "touch-header" => self.touch_header.to_value(),
+            "control" => self.control.unwrap_or(true).to_value(),
             "delivery" => self.delivery.to_value(),
             "lossless-timeout" => self.lossless_timeout_ms.to_value(),
             "copy-threads" => self.copy_threads.to_value(),
@@ -213,7 +227,18 @@ impl Settings {
 
     /// Says what is wrong between these values, if anything is.
     pub fn check(&self) -> Result<(), gst::ErrorMessage> {
-        let wrong = if self.slots > 1 && !self.control {
+        let wrong = if self.is_touch() && cfg!(target_os = "macos") {
+            "protocol=touch: TouchDesigner's Shared Mem TOPs are not supported on macOS; right would be protocol=raw with the Shared Memory LOP".to_string()
+        } else if self.is_touch() && self.control == Some(true) {
+            "control=true with protocol=touch: what a Shared Mem In TOP reads has its own header, and no control segment; right would be control=false, or protocol=raw".to_string()
+        } else if self.is_touch() && self.slots > 1 {
+            format!(
+                "slots={} with protocol=touch: a Shared Mem In TOP reads one picture; right would be slots=1",
+                self.slots
+            )
+        } else if self.is_touch() && self.channels == 3 {
+            "channels=3 with protocol=touch: Shared Mem TOPs know no pixels of three components; right would be channels=4".to_string()
+        } else if self.slots > 1 && !self.has_control() {
             format!(
                 "control=false with slots={}: a ring is found by its control segment; right would be control=true, or slots=1",
                 self.slots
@@ -228,6 +253,16 @@ impl Settings {
 
     fn is_ring(&self) -> bool {
         self.slots > 1
+    }
+
+    /// Whether Shared Mem TOPs are spoken to.
+    pub fn is_touch(&self) -> bool {
+        self.protocol == SinkProtocol::Touch
+    }
+
+    /// Whether a control segment stands beside the pixels.
+    pub fn has_control(&self) -> bool {
+        !self.is_touch() && self.control.unwrap_or(true)
     }
 
     /// Whether no frame may be left out.
@@ -246,13 +281,43 @@ impl Settings {
         ProducerOptions { slots: self.slots, delivery, lossless_timeout: self.lossless_timeout(), create }
     }
 
+    /// How frames are offered to Shared Mem TOPs.
+    pub fn touch_options(&self, spec: &FrameSpec, threads: CopyThreads) -> touch::ProducerOptions {
+        let (aspect, colour) = touch_extras(spec);
+        let known = matches!((spec.colorimetry.primaries, spec.colorimetry.transfer), (1 | 2, 8 | 13 | 2));
+        if self.touch_header == TouchHeader::VulkanV2 && !known {
+            tracing::warn!("the header says Rec. 709 and sRGB: no other numbers are known, {:?}", spec.colorimetry);
+        }
+        touch::ProducerOptions {
+            header: self.touch_header.into(),
+            aspect,
+            colour,
+            create: self.create_options(),
+            threads,
+        }
+    }
+
     /// The frame on the wire for these caps, whose pixels are `from`.
     pub fn desc(&self, info: &VideoInfo, from: PixelFormat) -> FrameDesc {
         let ring = self.is_ring();
+        let sample = self.sample_type.or(from.sample);
+        let channels = match self.channels {
+            // There is no number for three.
+            0 if self.is_touch() && from.channels == 3 => 4,
+            0 => from.channels,
+            channels => channels,
+        };
+        let order = match self.protocol {
+            _ if ring => from.order,
+            // What TouchDesigner's own textures of 8 bits are.
+            SinkProtocol::Touch if sample == frame::SampleType::U8 && channels == 4 => frame::ChannelOrder::Bgra,
+            SinkProtocol::Touch | SinkProtocol::Raw => frame::ChannelOrder::Rgba,
+        };
         let format = PixelFormat {
-            sample: self.sample_type.or(from.sample),
-            channels: if self.channels == 0 { from.channels } else { self.channels },
-            order: self.channel_order.or(if ring { from.order } else { frame::ChannelOrder::Rgba }),
+            sample,
+            channels,
+            // With one or two components both orders are the same bytes, and the header knows one.
+            order: if self.is_touch() && channels < 3 { order } else { self.channel_order.or(order) },
             // Raw bytes have nobody to say that the fourth component is padding: it is written as maximum.
             fourth: if ring { from.fourth } else { frame::Fourth::Alpha },
         };
@@ -274,4 +339,12 @@ impl Settings {
         }
         spec
     }
+}
+
+/// What a header says of frames beside their size and pixels.
+pub fn touch_extras(spec: &FrameSpec) -> ([f32; 2], Colour) {
+    let aspect = spec.pixel_aspect;
+    // H.273: 8 is linear. Nothing else than that and sRGB is known to have a number, nor are other primaries.
+    let transfer = if spec.colorimetry.transfer == 8 { Colour::LINEAR } else { Colour::SRGB_TRANSFER };
+    ([aspect.num as f32, aspect.den as f32], Colour { primaries: Colour::REC709, transfer })
 }

@@ -2,7 +2,7 @@
 //! Why a frame does not reach the buffer, and what the user can do about it.
 
 use tdlink_core::{
-    protocol::{control, copy::CopyError, raw},
+    protocol::{control, copy::CopyError, raw, touch},
     segment::{SegmentError, SegmentName},
 };
 
@@ -13,6 +13,8 @@ pub enum Trouble {
     Raw(raw::ProduceError),
     /// The buffer with its control segment.
     Control(control::ProduceError),
+    /// What a Shared Mem In TOP reads.
+    Touch(touch::ProduceError),
     /// The copy.
     Copy(CopyError),
     /// Another producer has the name.
@@ -41,6 +43,12 @@ impl From<control::ProduceError> for Trouble {
     }
 }
 
+impl From<touch::ProduceError> for Trouble {
+    fn from(err: touch::ProduceError) -> Self {
+        Self::Touch(err)
+    }
+}
+
 impl From<CopyError> for Trouble {
     fn from(err: CopyError) -> Self {
         Self::Copy(err)
@@ -51,15 +59,30 @@ impl Trouble {
     /// The name's or the memory's fault, if that is what it is.
     pub(super) fn segment(&self) -> Option<&SegmentError> {
         match self {
-            Self::Raw(raw::ProduceError::Segment(err)) | Self::Control(control::ProduceError::Segment(err)) => {
-                Some(err)
-            }
+            Self::Raw(raw::ProduceError::Segment(err))
+            | Self::Control(control::ProduceError::Segment(err))
+            | Self::Touch(touch::ProduceError::Segment(err)) => Some(err),
             _ => None,
         }
     }
 
+    /// Whether a wait was ended from outside: no fault at all.
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Self::Touch(touch::ProduceError::Interrupted))
+    }
+
     /// What the user can do about it.
     fn way_out(&self) -> &'static str {
+        match self {
+            Self::Touch(touch::ProduceError::NameTaken { .. }) => {
+                return "; stop that sender, close receivers that stand still, choose another shm-name, or set takeover=true";
+            }
+            Self::Touch(touch::ProduceError::Taken { .. }) => {
+                return ": two senders on one name; stop one of them or give it another shm-name";
+            }
+            Self::Touch(touch::ProduceError::Resize { .. }) => return "; close that receiver, or keep the size",
+            _ => {}
+        }
         match self.segment() {
             Some(SegmentError::LiveProducer { .. }) => {
                 "; stop that producer, choose another shm-name, or set takeover=true"
@@ -91,6 +114,7 @@ impl std::fmt::Display for Trouble {
             ),
             Self::Raw(err) => write!(f, "{err}{way_out}"),
             Self::Control(err) => write!(f, "{err}{way_out}"),
+            Self::Touch(err) => write!(f, "{err}{way_out}"),
             Self::Copy(err) => write!(f, "{err}"),
             Self::Frame(message) => write!(f, "{message}"),
             Self::NoCaps => f.write_str("a frame came before its caps"),
@@ -104,6 +128,15 @@ impl From<Trouble> for gst::ErrorMessage {
         let kind = match (&trouble, trouble.segment()) {
             (Trouble::NoCaps, _) => return gst::error_msg!(gst::CoreError::Negotiation, ("{trouble}")),
             (Trouble::Taken(_) | Trouble::Control(control::ProduceError::Taken { .. }), _) => Busy,
+            (
+                Trouble::Touch(
+                    touch::ProduceError::NameTaken { .. }
+                    | touch::ProduceError::Taken { .. }
+                    | touch::ProduceError::Resize { .. }
+                    | touch::ProduceError::Locked { .. },
+                ),
+                _,
+            ) => Busy,
             (_, Some(SegmentError::LiveProducer { .. } | SegmentError::InUse { .. })) => Busy,
             (_, Some(SegmentError::NoSpace { .. })) => NoSpaceLeft,
             (_, Some(SegmentError::AccessDenied { .. } | SegmentError::OtherUser { .. })) => NotAuthorized,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Which wire a name is read by: a control segment where a live producer has one for this very buffer, else raw bytes.
+//! Which wire a name is read by: a control segment where a live producer has one for this very buffer, else what a Shared
+//! Mem Out TOP writes, else raw bytes.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use tdlink_core::segment::wait::Waiter;
 use super::{
     control::{ControlFeed, Unusable},
     feed::RawFeed,
+    touch::TouchFeed,
 };
 use crate::live::{Attach, Feed, FeedDesc, Leased, News, Read, Standing};
 
@@ -16,23 +18,62 @@ use crate::live::{Attach, Feed, FeedDesc, Leased, News, Read, Standing};
 #[derive(Debug)]
 pub struct ShmFeed {
     control: ControlFeed,
+    /// `None` where the name cannot be a TOP's.
+    touch: Option<TouchFeed>,
     raw: RawFeed,
-    /// The user wants the raw bytes, whatever stands beside them.
-    raw_only: bool,
+    ways: Ways,
     now: Wire,
+}
+
+/// Which wires the user allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ways {
+    /// Whatever there is.
+    Any,
+    /// The name was typed as a TOP's object has it: whatever there is, but never that object's bytes as raw ones.
+    NotRaw,
+    /// The raw bytes, whatever stands beside them.
+    Raw,
+    /// What a Shared Mem Out TOP writes.
+    Touch,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wire {
     None,
     Control,
+    Touch,
     Raw,
 }
 
 impl ShmFeed {
-    /// Both ways to read one name, or with `raw_only` one.
-    pub fn new(control: ControlFeed, raw: RawFeed, raw_only: bool) -> Self {
-        Self { control, raw, raw_only, now: Wire::None }
+    /// All ways to read one name, of which `ways` are allowed.
+    pub fn new(control: ControlFeed, touch: Option<TouchFeed>, raw: RawFeed, ways: Ways) -> Self {
+        Self { control, touch, raw, ways, now: Wire::None }
+    }
+
+    /// The only wire that is asked for, if there is one beside raw bytes.
+    fn touch_only(&self) -> Option<&TouchFeed> {
+        self.touch.as_ref().filter(|_| self.ways == Ways::Touch)
+    }
+
+    /// The wire whose frames are copied.
+    fn copied(&mut self) -> &mut dyn Feed {
+        match (self.now, &mut self.touch) {
+            (Wire::Touch, Some(touch)) => touch,
+            _ => &mut self.raw,
+        }
+    }
+
+    fn attach_touch(&mut self) -> Attach {
+        let attach = match &mut self.touch {
+            Some(touch) => touch.attach(),
+            None => Attach::NotYet("the name cannot be a Shared Mem TOP's".into()),
+        };
+        if matches!(attach, Attach::Attached { .. }) {
+            self.now = Wire::Touch;
+        }
+        attach
     }
 
     fn attach_raw(&mut self, unusable: Option<Unusable>) -> Attach {
@@ -59,55 +100,67 @@ impl ShmFeed {
 
 impl Feed for ShmFeed {
     fn attach(&mut self) -> Attach {
-        if self.raw_only {
-            return self.attach_raw(None);
+        match self.ways {
+            Ways::Raw => return self.attach_raw(None),
+            Ways::Touch => return self.attach_touch(),
+            Ways::Any | Ways::NotRaw => {}
         }
-        match self.control.prepare() {
-            Ok(()) => match self.control.attached() {
-                Some(desc) => {
-                    self.now = Wire::Control;
-                    Attach::Attached { desc, warning: None }
-                }
-                None => Attach::NotYet("the producer has just gone".into()),
-            },
-            Err(Unusable::NotThere) => self.attach_raw(None),
-            Err(unusable) => self.attach_raw(Some(unusable)),
+        let unusable = match self.control.prepare() {
+            Ok(()) => {
+                return match self.control.attached() {
+                    Some(desc) => {
+                        self.now = Wire::Control;
+                        Attach::Attached { desc, warning: None }
+                    }
+                    None => Attach::NotYet("the producer has just gone".into()),
+                };
+            }
+            Err(Unusable::NotThere) => None,
+            Err(unusable) => Some(unusable),
+        };
+        match self.attach_touch() {
+            // Raw bytes may be there nevertheless.
+            Attach::NotYet(_) if self.ways == Ways::Any => self.attach_raw(unusable),
+            Attach::Failed(message) if self.ways == Ways::Any => self.attach_raw(Some(Unusable::Unknown(message))),
+            attach => attach,
         }
     }
 
     fn detach(&mut self) {
         match std::mem::replace(&mut self.now, Wire::None) {
             Wire::Control => self.control.detach(),
+            Wire::Touch => self.touch.iter_mut().for_each(Feed::detach),
             Wire::Raw | Wire::None => self.raw.detach(),
         }
     }
 
     fn expected(&self) -> Option<FeedDesc> {
-        self.raw.expected()
+        // A header says the geometry itself.
+        matches!(self.ways, Ways::Any | Ways::Raw).then(|| self.raw.expected()).flatten()
     }
 
     fn name(&self) -> String {
-        self.raw.name()
+        self.touch_only().map_or_else(|| self.raw.name(), Feed::name)
     }
 
     fn sought(&self) -> String {
-        self.raw.sought()
+        self.touch_only().map_or_else(|| self.raw.sought(), Feed::sought)
     }
 
     fn neighbours(&self) -> Vec<String> {
-        self.raw.neighbours()
+        self.touch_only().map_or_else(|| self.raw.neighbours(), Feed::neighbours)
     }
 
     fn reconsider(&mut self) -> bool {
-        // A control segment says its geometry itself.
-        self.raw.reconsider() && self.now != Wire::Control
+        // A control segment and a header say their geometry themselves.
+        self.raw.reconsider() && !matches!(self.now, Wire::Control | Wire::Touch)
     }
 
     fn look_after(&self) -> Duration {
         match self.now {
             // Its end is news, and ends a wait for them.
             Wire::Control => Duration::from_millis(500),
-            Wire::Raw | Wire::None => self.raw.look_after(),
+            Wire::Touch | Wire::Raw | Wire::None => self.raw.look_after(),
         }
     }
 
@@ -118,8 +171,9 @@ impl Feed for ShmFeed {
     fn standing(&mut self) -> Standing {
         match self.now {
             Wire::Control => self.control.standing(),
+            Wire::Touch => self.copied().standing(),
             Wire::Raw | Wire::None => match self.raw.standing() {
-                Standing::Here if !self.raw_only && self.control.has_come() => Standing::Better,
+                Standing::Here if self.ways == Ways::Any && self.control.has_come() => Standing::Better,
                 standing => standing,
             },
         }
@@ -128,42 +182,42 @@ impl Feed for ShmFeed {
     fn target(&mut self, info: &VideoInfo, padded: bool) -> Option<String> {
         match self.now {
             Wire::Control => self.control.target(info, padded),
-            Wire::Raw | Wire::None => self.raw.target(info, padded),
+            Wire::Touch | Wire::Raw | Wire::None => self.copied().target(info, padded),
         }
     }
 
     fn glance(&mut self) -> bool {
         match self.now {
             Wire::Control => self.control.glance(),
-            Wire::Raw | Wire::None => self.raw.glance(),
+            Wire::Touch | Wire::Raw | Wire::None => self.copied().glance(),
         }
     }
 
     fn still(&mut self, last: &gst::Buffer, info: &VideoInfo) -> bool {
         match self.now {
             Wire::Control => self.control.still(),
-            Wire::Raw | Wire::None => self.raw.still(last, info),
+            Wire::Touch | Wire::Raw | Wire::None => self.copied().still(last, info),
         }
     }
 
     fn wait_news(&mut self, waiter: &Waiter, until: Instant) -> News {
         match self.now {
             Wire::Control => self.control.wait_news(waiter, until),
-            Wire::Raw | Wire::None => self.raw.wait_news(waiter, until),
+            Wire::Touch | Wire::Raw | Wire::None => self.copied().wait_news(waiter, until),
         }
     }
 
     fn lease(&mut self, info: &VideoInfo) -> Leased {
         match self.now {
             Wire::Control => self.control.lease(info),
-            Wire::Raw | Wire::None => Leased::Copy,
+            Wire::Touch | Wire::Raw | Wire::None => Leased::Copy,
         }
     }
 
     fn read(&mut self, buffer: &mut gst::BufferRef, info: &VideoInfo) -> Read {
         match self.now {
             Wire::Control => self.control.read(buffer, info),
-            Wire::Raw | Wire::None => self.raw.read(buffer, info),
+            Wire::Touch | Wire::Raw | Wire::None => self.copied().read(buffer, info),
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::{
 /// The rate at which a buffer without a frame counter is sampled when nobody says another.
 const SAMPLING: (i32, i32) = (60, 1);
 /// How often a buffer without a frame counter is looked at for news.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+pub const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// No more frames than looks.
 pub const MOST: (i32, i32) = (1000, 1);
 /// How long a writer may take over a frame until it is read all the same: one that never rests is read in passing.
@@ -36,7 +36,7 @@ const SETTLE_WITHIN: Duration = Duration::from_millis(50);
 /// that changes its size takes it away for a moment.
 const GONE_FOR: Duration = Duration::from_millis(200);
 /// Names that an error lists at most.
-const LISTED: usize = 8;
+pub const LISTED: usize = 8;
 
 /// A raw buffer under a name.
 #[derive(Debug)]

@@ -12,11 +12,21 @@ use gst::{glib, prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::base_src::CreateSuccess, subclass::prelude::*};
 use gst_video::VideoInfo;
 use tdlink_core::{
-    protocol::control::Interrupt,
+    protocol::{
+        control::Interrupt,
+        touch::{PREFIX, TouchNames},
+    },
     segment::{SegmentName, monotonic_ns, wait::Waiter},
 };
 
-use super::{choice::ShmFeed, control::ControlFeed, feed::RawFeed, settings::Settings, uri};
+use super::{
+    choice::{ShmFeed, Ways},
+    control::ControlFeed,
+    feed::RawFeed,
+    settings::Settings,
+    touch::TouchFeed,
+    uri,
+};
 use crate::{
     enums::{ChangeDetection, SrcProtocol},
     live::{self, Changes, Engine, FeedDesc, Host, LiveSettings, Negotiated, Stats},
@@ -140,11 +150,16 @@ impl BaseSrcImpl for ShmSrc {
         let name = SegmentName::new(&settings.shm_name).map_err(|err| {
             gst::error_msg!(gst::ResourceError::Settings, ("shm-name={:?}: {err}", settings.shm_name))
         })?;
-        settings.live.check()?;
+        settings.check()?;
+        if settings.protocol == SrcProtocol::Touch {
+            TouchNames::new(&settings.shm_name).map_err(|err| {
+                gst::error_msg!(gst::ResourceError::Settings, ("shm-name={:?}: {err}", settings.shm_name))
+            })?;
+        }
         self.stats.reset();
         *self.rate.lock().unwrap() = None;
         let mut ahead = ControlFeed::new(name.clone(), settings.clone(), self.interrupt.clone());
-        if settings.protocol != SrcProtocol::Raw
+        if settings.protocol == SrcProtocol::Auto
             && let Err(unusable) = ahead.prepare()
         {
             gst::debug!(CAT, imp = self, "no control segment yet: {unusable:?}");
@@ -231,14 +246,17 @@ impl ShmSrc {
             let control = ahead
                 .take()
                 .unwrap_or_else(|| ControlFeed::new(name.clone(), settings.clone(), self.interrupt.clone()));
-            (
-                engine,
-                ShmFeed::new(
-                    control,
-                    RawFeed::new(name.clone(), settings.clone(), pad),
-                    settings.protocol == SrcProtocol::Raw,
-                ),
-            )
+            let ways = match settings.protocol {
+                SrcProtocol::Raw => Ways::Raw,
+                SrcProtocol::Touch => Ways::Touch,
+                SrcProtocol::Auto if name.as_str().starts_with(PREFIX) => Ways::NotRaw,
+                SrcProtocol::Auto => Ways::Any,
+            };
+            // Elsewhere such names do not exist.
+            let names = TouchNames::new(name.as_str()).ok().filter(|_| !cfg!(target_os = "macos"));
+            let touch = names.map(|names| TouchFeed::new(names, settings.clone()));
+            let raw = RawFeed::new(name.clone(), settings.clone(), pad);
+            (engine, ShmFeed::new(control, touch, raw, ways))
         });
         engine.next(feed, self)
     }

@@ -3,15 +3,18 @@
  * SECTION:element-tdshmsrc
  *
  * `tdshmsrc` reads a named shared buffer as live video: the raw bytes that TouchDesigner's Shared Memory LOP
- * and Python's `multiprocessing.shared_memory` write. It waits for the buffer, follows its producer over
- * restarts, and never pushes a frame that it has seen torn.
+ * and Python's `multiprocessing.shared_memory` write, and what TouchDesigner's own Shared Mem Out TOP does. It
+ * waits for the buffer, follows its producer over restarts, and never pushes a frame that it has seen torn.
  *
- * Raw bytes carry no geometry: set `width`, `height` and `channels`, or put a capsfilter behind the source.
+ * Raw bytes carry no geometry: set `width`, `height` and `channels`, or put a capsfilter behind the source. A Shared
+ * Mem Out TOP (Shared Mem Type: Local) says everything itself. TouchDesigner runs on Windows and macOS; that protocol is
+ * spoken on Windows, and on Linux between programs of ours only.
  *
  * ## Example pipeline
  *
  * |[
  * gst-launch-1.0 -e tdshmsrc shm-name=cam1 width=1280 height=720 channels=4 ! videoconvert ! video/x-raw,format=I420,colorimetry=bt709 ! x264enc tune=zerolatency ! h264parse ! mp4mux ! filesink location=cam1.mp4
+ * gst-launch-1.0 tdshmsrc shm-name=top1 protocol=touch ! videoconvert ! autovideosink
  * ]|
  *
  * Since: 0.1.0
@@ -25,6 +28,7 @@ mod geometry;
 mod hash;
 mod imp;
 mod settings;
+mod touch;
 mod uri;
 mod wire;
 

@@ -12,7 +12,7 @@ use crate::{
 pub const MAX_SIDE: i32 = 32_768;
 
 /// Values of the properties.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     pub shm_name: String,
     pub protocol: SrcProtocol,
@@ -28,11 +28,36 @@ pub struct Settings {
     pub channel_order: Option<SrcChannelOrder>,
     /// Bytes of a foreign header to skip.
     pub offset: u64,
+    pub lock_timeout_ms: u32,
     pub change_detection: ChangeDetection,
     pub skip_unchanged: bool,
     pub io_mode: IoMode,
     pub allow_other_user: bool,
     pub live: LiveSettings,
+}
+
+/// Default of `lock-timeout`.
+const LOCK_TIMEOUT_MS: u32 = 20;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            shm_name: String::new(),
+            protocol: SrcProtocol::default(),
+            width: 0,
+            height: 0,
+            channels: 0,
+            sample_type: None,
+            channel_order: None,
+            offset: 0,
+            lock_timeout_ms: LOCK_TIMEOUT_MS,
+            change_detection: ChangeDetection::default(),
+            skip_unchanged: false,
+            io_mode: IoMode::default(),
+            allow_other_user: false,
+            live: LiveSettings::default(),
+        }
+    }
 }
 
 impl Settings {
@@ -41,7 +66,7 @@ impl Settings {
         let mut specs = vec![
             glib::ParamSpecString::builder("shm-name")
                 .nick("Shared memory name")
-                .blurb("Name of the buffer: the LOP's Buffer Name, Python's SharedMemory(name=…). Required")
+                .blurb("Name of the buffer: the LOP's Buffer Name, Python's SharedMemory(name=…), the TOP's Shared Mem Name. Required")
                 .mutable_ready()
                 .build(),
             glib::ParamSpecEnum::builder_with_default("protocol", SrcProtocol::default())
@@ -71,6 +96,14 @@ impl Settings {
             glib::ParamSpecUInt64::builder("offset")
                 .nick("Offset")
                 .blurb("Bytes of a foreign header to skip")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecUInt::builder("lock-timeout")
+                .nick("Lock timeout")
+                .blurb("Touch: milliseconds to wait for TouchDesigner's mutex; then the last frame is repeated, and counted as lock-timeouts")
+                .minimum(1)
+                .maximum(10_000)
+                .default_value(LOCK_TIMEOUT_MS)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecEnum::builder_with_default("change-detection", ChangeDetection::default())
@@ -110,6 +143,7 @@ impl Settings {
             "channels" => self.channels = int().to_le_bytes()[0],
             "sample-type" => self.sample_type = Some(value.get().expect("checked")),
             "channel-order" => self.channel_order = Some(value.get().expect("checked")),
+            "lock-timeout" => self.lock_timeout_ms = value.get().expect("checked"),
             "offset" => self.offset = value.get().expect("checked"),
             "change-detection" => self.change_detection = value.get().expect("checked"),
             "skip-unchanged" => self.skip_unchanged = value.get().expect("checked"),
@@ -130,6 +164,7 @@ impl Settings {
             "channels" => i32::from(self.channels).to_value(),
             "sample-type" => self.sample_type.unwrap_or_default().to_value(),
             "channel-order" => self.channel_order.unwrap_or_default().to_value(),
+            "lock-timeout" => self.lock_timeout_ms.to_value(),
             "offset" => self.offset.to_value(),
             "change-detection" => self.change_detection.to_value(),
             "skip-unchanged" => self.skip_unchanged.to_value(),
@@ -160,6 +195,17 @@ impl Settings {
             "channel-order" => self.channel_order.is_some(),
             _ => false,
         }
+    }
+
+    /// Says what is wrong between these values, if anything is.
+    pub fn check(&self) -> Result<(), gst::ErrorMessage> {
+        if self.protocol == SrcProtocol::Touch && cfg!(target_os = "macos") {
+            return Err(gst::error_msg!(
+                gst::ResourceError::Settings,
+                ("protocol=touch: TouchDesigner's Shared Mem TOPs are not supported on macOS; right would be protocol=raw with the Shared Memory LOP")
+            ));
+        }
+        self.live.check()
     }
 
     /// How frames are hashed, if they are.

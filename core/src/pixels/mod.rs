@@ -45,6 +45,7 @@
 mod float;
 mod integer;
 mod light;
+mod packed;
 mod power;
 mod shuffle;
 #[cfg(test)]
@@ -56,6 +57,7 @@ use fearless_simd::Level;
 
 use crate::frame::{ChannelOrder, Fourth, PixelFormat, SampleType};
 use light::Light;
+pub use packed::Packed;
 use shuffle::Shuffle;
 
 /// What happens to alpha on the way.
@@ -195,6 +197,12 @@ impl Converter {
     /// Whether the bytes that come out are always the bytes that go in, so that a plain copy does the same.
     pub fn is_copy(&self) -> bool {
         matches!(self.plan, Plan::Copy)
+    }
+
+    /// Whether it takes about as long as a copy of the bytes that are read and written: alpha and transfer stay as they
+    /// are.
+    pub fn is_light_work(&self) -> bool {
+        !matches!(self.plan, Plan::Light { .. })
     }
 
     /// Converts the pixels of `src`, any whole number of them, to as many in `dst`.

@@ -4,3 +4,4 @@
 pub mod control;
 pub mod copy;
 pub mod raw;
+pub mod touch;

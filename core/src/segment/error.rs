@@ -15,6 +15,12 @@ pub enum SegmentError {
         /// The name.
         name: String,
     },
+    /// Something stands under the name, and only a new object will do.
+    #[error("shared memory {name:?} exists already")]
+    Exists {
+        /// The name.
+        name: String,
+    },
     /// It exists, but this process may not open it.
     #[error("shared memory {name:?} exists, but access is denied: {source}")]
     AccessDenied {

@@ -12,6 +12,8 @@ use rustix::fd::{AsFd, AsRawFd};
 
 /// Kinds of locks, which systems declare with different types.
 const WRITE: i16 = libc::F_WRLCK as _;
+#[cfg(target_os = "linux")]
+const READ: i16 = libc::F_RDLCK as _;
 const UNLOCKED: i16 = libc::F_UNLCK as _;
 
 /// Bytes of an object that mean something when they are locked. They need not exist in it.
@@ -23,6 +25,12 @@ pub(super) enum Byte {
     Row(u8),
     /// Held for a moment by whoever changes where the object's name leads.
     Name,
+    /// Shared by all who have a section open; see `section`.
+    #[cfg(target_os = "linux")]
+    Holder,
+    /// Held by the owner of a mutex.
+    #[cfg(target_os = "linux")]
+    Mutex,
 }
 
 impl Byte {
@@ -31,18 +39,28 @@ impl Byte {
             Self::Producer => 0,
             Self::Row(row) => 1 + row as i64,
             Self::Name => 1 << 40,
+            #[cfg(target_os = "linux")]
+            Self::Holder => (1 << 40) + 1,
+            #[cfg(target_os = "linux")]
+            Self::Mutex => (1 << 40) + 2,
         }
     }
 }
 
 /// Takes the byte exclusively, which needs a descriptor that may write; false when another description has it.
 pub(super) fn try_lock(fd: impl AsFd, byte: Byte) -> io::Result<bool> {
-    try_range(fd, byte.offset(), 1)
+    try_range(fd, WRITE, byte.offset(), 1)
 }
 
-/// Takes every byte of [`Byte`], or none of them when another description has one.
+/// Takes the byte together with others; false when another description has it for itself.
+#[cfg(target_os = "linux")]
+pub(super) fn try_share(fd: impl AsFd, byte: Byte) -> io::Result<bool> {
+    try_range(fd, READ, byte.offset(), 1)
+}
+
+/// Takes every byte of [`Byte`] up to the name's, or none of them when another description has one.
 pub(super) fn try_lock_all(fd: impl AsFd) -> io::Result<bool> {
-    try_range(fd, 0, Byte::Name.offset() + 1)
+    try_range(fd, WRITE, 0, Byte::Name.offset() + 1)
 }
 
 /// Gives the byte back.
@@ -50,19 +68,19 @@ pub(super) fn unlock(fd: impl AsFd, byte: Byte) -> io::Result<()> {
     command(fd, libc::F_OFD_SETLK, UNLOCKED, byte.offset(), 1).map(drop)
 }
 
-/// Gives every byte of [`Byte`] back.
+/// Gives those bytes back.
 pub(super) fn unlock_all(fd: impl AsFd) -> io::Result<()> {
     command(fd, libc::F_OFD_SETLK, UNLOCKED, 0, Byte::Name.offset() + 1).map(drop)
 }
 
-/// Whether another description has the byte. Takes nothing.
+/// Whether another description has the byte, for itself or shared. Takes nothing.
 pub(super) fn is_locked(fd: impl AsFd, byte: Byte) -> io::Result<bool> {
     let found = command(fd, libc::F_OFD_GETLK, WRITE, byte.offset(), 1)?;
     Ok(found != UNLOCKED)
 }
 
-fn try_range(fd: impl AsFd, start: i64, len: i64) -> io::Result<bool> {
-    match command(fd, libc::F_OFD_SETLK, WRITE, start, len) {
+fn try_range(fd: impl AsFd, kind: i16, start: i64, len: i64) -> io::Result<bool> {
+    match command(fd, libc::F_OFD_SETLK, kind, start, len) {
         Ok(_) => Ok(true),
         Err(err) if matches!(err.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
         Err(err) => Err(err),

@@ -29,6 +29,7 @@ mod lock;
 #[cfg(target_os = "macos")]
 mod macos;
 mod memory;
+mod mutex;
 mod name;
 mod owned;
 #[cfg(unix)]
@@ -36,6 +37,7 @@ mod owned;
 mod place;
 mod process;
 mod rows;
+mod section;
 #[cfg(unix)]
 mod unix;
 #[cfg(target_os = "linux")]
@@ -63,10 +65,12 @@ pub(crate) use holders::used_by_others;
 pub use listing::session_objects;
 pub use listing::{Listed, live_names, nearest, sort_by_nearness};
 pub use memory::SlotMemory;
+pub use mutex::{Locked, NamedMutex};
 pub use name::{MAX_NAME_BYTES, NameError, SegmentName};
 pub use owned::{Acquired, CreateOptions, OwnedSegment, Published};
 pub(crate) use process::Process;
 pub use rows::Rows;
+pub use section::{Access, Section};
 #[cfg(unix)]
 use unix as os;
 #[cfg(all(test, loom))]

@@ -68,6 +68,12 @@ impl Mapping {
     /// Maps the first `len` bytes of the object behind `fd`, for writing, without prolonging the locks that it carries.
     #[cfg(target_os = "linux")]
     pub(super) fn map_locked(fd: &Arc<Fd>, len: usize, place: Place) -> Result<Self, SegmentError> {
+        Self::map_held(fd, len, true, place)
+    }
+
+    /// The same for reading, or for writing too.
+    #[cfg(target_os = "linux")]
+    pub(super) fn map_held(fd: &Arc<Fd>, len: usize, writable: bool, place: Place) -> Result<Self, SegmentError> {
         let unlocked = match fd.unlocked() {
             Ok(unlocked) => Some(unlocked),
             Err(errno) => {
@@ -75,7 +81,7 @@ impl Mapping {
                 None
             }
         };
-        Self::by(Handle::Locked(Arc::clone(fd)), unlocked, len, true, place)
+        Self::by(Handle::Locked(Arc::clone(fd)), unlocked, len, writable, place)
     }
 
     /// `by`: the open object that is mapped, if not that of `fd`.

@@ -6,6 +6,7 @@
 
 pub(super) mod claim;
 pub(super) mod event;
+pub(super) mod mutex;
 pub(super) mod objects;
 mod owner;
 pub(super) mod security;

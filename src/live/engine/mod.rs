@@ -91,6 +91,8 @@ enum Got {
     Fresh(gst::Buffer, Option<Made>),
     /// The same frame as before.
     Same,
+    /// The last frame again, since somebody had the wire's lock for too long.
+    Locked,
     /// Nothing that could be pushed.
     Nothing,
 }
@@ -204,7 +206,7 @@ impl Engine {
         let skipped = self.ticks.as_mut().map_or(0, |ticks| ticks.serve(served));
         let buffer = match got {
             Got::Fresh(buffer, _) => Some(buffer),
-            Got::Same | Got::Nothing => self.repeat(),
+            Got::Same | Got::Locked | Got::Nothing => self.repeat(),
         };
         let stamped = match buffer {
             Some(buffer) => Some(self.stamp_tick(buffer, tick, served)),
@@ -260,6 +262,14 @@ impl Engine {
                     let time = self.time_of(host, at, made)?;
                     let duration = made.and_then(|made| made.duration).map(ClockTime::from_nseconds);
                     return Ok(Some(self.stamp(buffer, time, duration.or_else(|| self.nominal()))));
+                }
+                Got::Locked => {
+                    // There is news, and it is asked for again.
+                    self.pending = Some(at);
+                    if let Some(buffer) = self.repeat() {
+                        let now = self.running_time(host)?;
+                        return Ok(Some(self.stamp(buffer, now, None)));
+                    }
                 }
                 // Torn: the writer is at it, and the next wait ends when it is done.
                 Got::Nothing if self.linked => self.sleep(host, Instant::now() + AGAIN)?,
@@ -410,6 +420,10 @@ impl Engine {
                 self.agree(feed, host, desc, false)?;
                 // The frame that it is about is there already.
                 Ok(Got::Nothing)
+            }
+            Read::Locked => {
+                self.stats.lock_timeouts.fetch_add(1, Relaxed);
+                Ok(Got::Locked)
             }
             Read::Failed(message) => Err(host.fail(message)),
             // A whole frame is the caller's.

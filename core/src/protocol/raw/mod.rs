@@ -10,7 +10,7 @@ mod front;
 #[cfg(windows)]
 mod idle;
 pub(in crate::protocol) mod layout;
-mod news;
+pub(in crate::protocol) mod news;
 mod producer;
 #[cfg(test)]
 mod races;

@@ -11,11 +11,11 @@ use super::front::{LINE, Line, scatter};
 const SCOUTS: usize = 256;
 
 /// Bytes that are hashed at one look.
-pub(super) const PIECE: usize = 16 * 1024;
+pub(in crate::protocol) const PIECE: usize = 16 * 1024;
 
 /// What is remembered of a frame, for its bytes to be compared with later.
 #[derive(Debug)]
-pub(super) struct News {
+pub(in crate::protocol) struct News {
     bytes: usize,
     scouts: Vec<(usize, Line)>,
     /// Frames read.

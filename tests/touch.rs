@@ -1,0 +1,547 @@
+// SPDX-License-Identifier: MPL-2.0
+//! `protocol=touch` against tests/peers/touch.py, which speaks the Shared Mem TOPs' protocol from its description alone.
+//! What every pixel must become is computed there.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::frames::{buffer, pull};
+use common::machine::Folder;
+use common::name::Name;
+use common::peer::Peer;
+use common::recorder::Recorder;
+use common::ring::{fed, info};
+use common::run::Run;
+use common::{PATIENCE, PROMPT, poll};
+use gst::prelude::*;
+use gst_video::{VideoFormat, VideoInfo};
+
+const VULKAN: [u32; 25] = [
+    9, 16, 37, 43, 44, 50, 64, 70, 76, 77, 83, 91, 97, 100, 103, 109, 122, 0xF0001, 0xF0002, 0xF0003, 0xF0004, 0xF0005,
+    0xF0006, 0xF0007, 0xF0008,
+];
+const GL_FORMATS: [u32; 10] = [0x1903, 0x8227, 0x1907, 0x1908, 0x190A, 0x1906, 0x1909, 0x80E0, 0x80E1, 0x8000];
+const GL_TYPES: [u32; 4] = [0x1401, 0x1403, 0x1406, 0x140B];
+
+fn peer() -> Peer {
+    Peer::python("touch.py")
+}
+
+/// A Python sender of 16 × 16 pixels of 8 bits, that plays.
+fn playing(name: &Name) -> Peer {
+    let mut sender = peer();
+    assert_eq!(sender.ask(&format!("send {name} 16 16 44 v1")), "ok");
+    assert_eq!(sender.ask("fill 0"), "ok");
+    assert_eq!(sender.ask("play 10"), "ok");
+    sender
+}
+
+fn source(options: &str) -> (Run, Recorder) {
+    let run = Run::new(&format!("tdshmsrc name=s {options} ! fakesink sync=false async=false"));
+    let recorder = Recorder::source(&run, "s");
+    run.play();
+    (run, recorder)
+}
+
+fn stat(run: &Run, field: &str) -> u64 {
+    run.stat("s", field)
+}
+
+/// Numbers of the frames so far, each of which must be one number.
+fn numbers(recorder: &Recorder) -> Vec<u32> {
+    recorder.pictures().iter().map(|picture| picture.number()).collect()
+}
+
+/// The next frame that is not one before it.
+fn wait_for_more(recorder: &Recorder) {
+    let before = numbers(recorder).into_iter().max().unwrap_or(0);
+    recorder.wait_until("a newer frame", PATIENCE, |all| all.iter().any(|picture| picture.number() > before));
+}
+
+/// Samples of 16 bits that are further apart than `tolerance`.
+fn differing(found: &[u8], wanted: &[u8], tolerance: u16) -> usize {
+    assert_eq!(found.len(), wanted.len(), "bytes of both pictures");
+    let samples = |bytes: &[u8]| bytes.as_chunks().0.iter().map(|b| u16::from_le_bytes(*b)).collect::<Vec<_>>();
+    samples(found).iter().zip(samples(wanted)).filter(|(a, b)| a.abs_diff(*b) > tolerance).count()
+}
+
+#[test]
+fn every_format_of_both_generations_becomes_the_right_picture() {
+    let folder = Folder::new("touch-formats");
+    let path = folder.join("wanted");
+    let mut sender = peer();
+    let gl = GL_FORMATS.iter().flat_map(|format| GL_TYPES.iter().map(move |kind| format!("gl:{format:x}:{kind:x}")));
+    let vulkan = VULKAN.iter().map(u32::to_string);
+    let all: Vec<(String, &str)> = vulkan
+        .enumerate()
+        .map(|(n, format)| (format, if n % 2 == 0 { "v1" } else { "v2" }))
+        .chain(gl.map(|format| (format, "gl")))
+        .collect();
+    assert_eq!(all.len(), 65);
+    for (seed, (format, header)) in all.iter().enumerate() {
+        let name = Name::new("fmt");
+        assert_eq!(sender.ask(&format!("send {name} 17 5 {format} {header}")), "ok");
+        assert_eq!(sender.ask(&format!("paint {seed} {}", path.display())), "ok");
+        let run = Run::playing(&format!(
+            "tdshmsrc shm-name={name} protocol=touch ! video/x-raw,format=RGBA64_LE ! appsink name=p sync=false"
+        ));
+        let (found, _) = pull(&run, "p");
+        let wanted = std::fs::read(&path).expect("the peer wrote the picture");
+        // Floats are computed there with twice the digits.
+        assert_eq!(differing(&found, &wanted, 1), 0, "{format} {header}");
+        run.stop();
+        assert_eq!(sender.ask("detach"), "ok");
+    }
+}
+
+#[test]
+fn what_a_sink_writes_a_receiver_sees() {
+    use VideoFormat::{Bgr, Bgra, Bgrx, Gray8, Gray16Le, Rgb, Rgba, Rgba64Le, Rgbx};
+    let folder = Folder::new("touch-seen");
+    let path = folder.join("seen");
+    let mut receiver = peer();
+    let cases = [
+        (Rgba, "", "44 version 1 at 48"),
+        (Bgra, "", "44 version 1 at 48"),
+        (Rgbx, "", "44 version 1 at 48"),
+        (Bgrx, "touch-header=gl", "gl:80e1:1401 version 2 at 40"),
+        (Rgb, "", "44 version 1 at 48"),
+        (Bgr, "channel-order=rgba", "37 version 1 at 48"),
+        (Gray8, "", "9 version 1 at 48"),
+        (Rgba64Le, "", "91 version 1 at 48"),
+        (Gray16Le, "touch-header=gl", "gl:1903:1403 version 2 at 40"),
+        (Rgba, "sample-type=f16", "97 version 1 at 48"),
+        (Rgba64Le, "sample-type=f32 touch-header=vulkan-v2", "109 version 2 at 56"),
+        (Rgba, "channels=2", "16 version 1 at 48"),
+        (Rgba, "sample-type=f32 touch-header=gl", "gl:1908:1406 version 2 at 40"),
+        (Rgba, "origin=top-left touch-header=vulkan-v2", "44 version 2 at 56"),
+    ];
+    for (format, options, said) in cases {
+        let name = Name::new("seen");
+        let info = info(format, 17, 5);
+        let (sink, feed) = fed(&name, &info, &format!("protocol=touch {options}"));
+        let bytes = 17 * 5 * info.comp_pstride(0) as usize;
+        let frame: Vec<u8> = (0..bytes).map(|i| (i * 37 + i / 13) as u8).collect();
+        feed.push_buffer(buffer(&info, &frame)).expect("it is taken");
+        poll("the receiver finds the sender", PATIENCE, || {
+            (receiver.ask(&format!("recv {name}")) == "ok").then_some(())
+        });
+        let seen = poll("the first frame is there", PATIENCE, || {
+            Some(receiver.ask(&format!("see {}", path.display()))).filter(|line| line != "nothing")
+        });
+        assert!(seen.starts_with(&format!("17x5 {said} aspect 1:1")), "{format} {options}: {seen}");
+        let colour = if options.contains("v2") { "(2, 1)" } else { "None" };
+        assert!(seen.ends_with(&format!("colour {colour}")), "{format} {options}: {seen}");
+        let wanted = shown(&info, &frame, options);
+        let found = std::fs::read(&path).expect("the peer wrote the picture");
+        let tolerance = if options.contains("f16") { 16 } else { 0 };
+        assert_eq!(differing(&found, &wanted, tolerance), 0, "{format} {options}");
+        assert_eq!(receiver.ask("leave"), "ok");
+        sink.stop();
+    }
+}
+
+/// A frame as RGBA of 16 bits, top row first; as the receiver has it, which takes the first row for the lowest.
+fn shown(info: &VideoInfo, frame: &[u8], options: &str) -> Vec<u8> {
+    let name = info.format().to_str().to_string();
+    let wide = matches!(name.as_str(), "RGBA64_LE" | "GRAY16_LE");
+    let sample = |pixel: &[u8], at: usize| match wide {
+        true => u16::from_le_bytes([pixel[2 * at], pixel[2 * at + 1]]),
+        false => u16::from(pixel[at]) * 257,
+    };
+    let pixels = frame.chunks_exact(info.comp_pstride(0) as usize);
+    let rgba = pixels.map(|pixel| {
+        let [r, g, b] = match name.as_str() {
+            "GRAY8" | "GRAY16_LE" => [0, 0, 0],
+            bgr if bgr.starts_with('B') => [2, 1, 0],
+            _ => [0, 1, 2],
+        };
+        let alpha = if name.contains('A') && !name.starts_with("GRAY") { sample(pixel, 3) } else { u16::MAX };
+        match options.contains("channels=2") {
+            true => [sample(pixel, r), sample(pixel, g), 0, u16::MAX],
+            false => [sample(pixel, r), sample(pixel, g), sample(pixel, b), alpha],
+        }
+    });
+    let rows: Vec<u8> = rgba.flatten().flat_map(u16::to_le_bytes).collect();
+    match options.contains("top-left") {
+        true => rows.chunks(17 * 8).rev().flatten().copied().collect(),
+        false => rows,
+    }
+}
+
+#[test]
+fn whoever_comes_first_and_by_whatever_name_they_meet() {
+    for (protocol, typed) in [("touch", ""), ("auto", ""), ("touch", "TouchSHM"), ("auto", "TouchSHM")] {
+        for sender_first in [true, false] {
+            let name = Name::new("meet");
+            let mut sender = None;
+            if sender_first {
+                sender = Some(playing(&name));
+            }
+            let (run, recorder) = source(&format!("shm-name={typed}{name} protocol={protocol}"));
+            if !sender_first {
+                run.wait_message("tdlink-waiting");
+                sender = Some(playing(&name));
+            }
+            let connected = run.wait_message("tdlink-connected");
+            assert_eq!(connected.get::<&str>("protocol"), Ok("touch"), "{connected}");
+            assert_eq!(connected.get::<&str>("name"), Ok(&*name), "{connected}");
+            recorder.wait_for(10, PATIENCE);
+            let found = numbers(&recorder);
+            assert!(found.is_sorted(), "frames come in order: {found:?}");
+            run.assert_no_error();
+            run.stop();
+            sender.expect("it was started").ask("detach");
+        }
+    }
+}
+
+#[test]
+fn both_elements_meet_and_keep_the_picture_and_its_colours() {
+    let name = Name::new("both");
+    let caps = "video/x-raw,format=BGRA,width=33,height=7,framerate=60/1,pixel-aspect-ratio=4/3";
+    let mut sink = Peer::launch(&format!(
+        "videotestsrc is-live=true ! {caps} ! tdshmsink shm-name={name} protocol=touch touch-header=vulkan-v2"
+    ));
+    let (run, recorder) = source(&format!("shm-name={name}"));
+    run.wait_message("tdlink-connected");
+    recorder.wait_for(5, PATIENCE);
+    let caps = recorder.caps()[0].clone();
+    let found = VideoInfo::from_caps(&caps).expect("video caps");
+    assert_eq!((found.format(), found.width(), found.height()), (VideoFormat::Bgra, 33, 7), "{caps}");
+    assert_eq!((found.par(), found.colorimetry().to_string().as_str()), (gst::Fraction::new(4, 3), "sRGB"), "{caps}");
+    sink.interrupt();
+    run.wait_message("tdlink-disconnected");
+    sink.wait(PATIENCE);
+    run.assert_no_error();
+    run.stop();
+}
+
+#[test]
+fn a_source_follows_another_size_and_format_in_mid_stream() {
+    let name = Name::new("resized");
+    let mut sender = playing(&name);
+    let (run, recorder) = source(&format!("shm-name={name} protocol=touch"));
+    recorder.wait_for(5, PATIENCE);
+    for (width, height, format, caps_format) in [(64, 32, 44, "BGRA"), (8, 8, 9, "GRAY8"), (32, 32, 91, "RGBA64_LE")] {
+        sender.ask("stop");
+        let postfix = sender.ask(&format!("resize {width} {height} {format}"));
+        assert_eq!(postfix.len(), 31, "the source has said that it follows: {postfix}");
+        sender.ask("play 10");
+        poll("caps of the new size", PATIENCE, || {
+            let caps = recorder.caps().last().cloned()?;
+            let info = VideoInfo::from_caps(&caps).ok()?;
+            let wanted = (width, height, VideoFormat::from_string(caps_format));
+            ((info.width(), info.height(), info.format()) == wanted).then_some(())
+        });
+        let at = recorder.count();
+        recorder.wait_for(at + 5, PATIENCE);
+    }
+    assert_eq!(stat(&run, "reattached"), 0, "it is the same sender");
+    run.assert_no_error();
+    run.stop();
+    sender.ask("detach");
+}
+
+#[test]
+fn a_sink_follows_its_caps_with_and_without_receivers_that_follow() {
+    let name = Name::new("caps");
+    let small = info(VideoFormat::Bgra, 8, 8);
+    let (sink, feed) = fed(&name, &small, "protocol=touch");
+    let frame = |info: &VideoInfo, byte: u8| buffer(info, &vec![byte; (info.width() * info.height() * 4) as usize]);
+    feed.push_buffer(frame(&small, 1)).expect("it is taken");
+    let mut receiver = peer();
+    let number = |byte: u8| u32::from_le_bytes([byte; 4]).to_string();
+    let wait_for = |receiver: &mut Peer, byte: u8| {
+        poll("the frame is there", PATIENCE, || (receiver.ask("number") == number(byte)).then_some(()));
+    };
+    poll("the receiver finds the sender", PATIENCE, || (receiver.ask(&format!("recv {name}")) == "ok").then_some(()));
+    wait_for(&mut receiver, 1);
+    let large = info(VideoFormat::Bgra, 64, 48);
+    feed.set_caps(Some(&large.to_caps().expect("caps of an info")));
+    feed.push_buffer(frame(&large, 2)).expect("it is taken");
+    wait_for(&mut receiver, 2);
+    receiver.ask("leave");
+    // One that does not follow holds the name until it leaves.
+    sink.stop();
+    sink.play();
+    feed.set_caps(Some(&small.to_caps().expect("caps of an info")));
+    feed.push_buffer(frame(&small, 3)).expect("it is taken");
+    poll("the receiver is there", PATIENCE, || (receiver.ask(&format!("recv {name} old")) == "ok").then_some(()));
+    wait_for(&mut receiver, 3);
+    feed.set_caps(Some(&large.to_caps().expect("caps of an info")));
+    feed.push_buffer(frame(&large, 4)).expect("it is taken");
+    let error = sink.wait_error(PATIENCE);
+    assert!(error.contains("does not follow resizes"), "{error}");
+    receiver.ask("leave");
+    sink.stop();
+}
+
+#[test]
+fn a_sender_that_is_killed_or_says_its_end_is_missed_and_its_successor_found() {
+    for says_it in [true, false] {
+        let name = Name::new("gone");
+        let mut sender = playing(&name);
+        let (run, recorder) = source(&format!("shm-name={name} protocol=touch keepalive=100"));
+        recorder.wait_for(5, PATIENCE);
+        if says_it {
+            sender.ask("stop");
+            sender.ask("detach");
+        }
+        sender.kill();
+        let gone = run.wait_message("tdlink-disconnected");
+        let reason = gone.get::<String>("reason").expect("there is a reason");
+        assert!(reason.contains("has gone"), "{reason}");
+        let mut next = peer();
+        assert_eq!(next.ask(&format!("send {name} 16 16 44 v1")), "ok", "nobody holds what the dead one left");
+        next.ask("play 10");
+        run.wait_message("tdlink-connected");
+        wait_for_fresh(&recorder);
+        run.assert_no_error();
+        run.stop();
+        next.ask("stop");
+        next.ask("detach");
+    }
+}
+
+fn wait_for_fresh(recorder: &Recorder) {
+    let at = recorder.count();
+    recorder.wait_until("a frame that is no repeat", PATIENCE, |all| all[at..].iter().any(|picture| !picture.is_gap()));
+}
+
+#[test]
+fn a_receiver_that_is_killed_with_the_mutex_stops_nobody() {
+    let name = Name::new("abandoned");
+    let mut sender = playing(&name);
+    let (run, recorder) = source(&format!("shm-name={name} protocol=touch"));
+    recorder.wait_for(5, PATIENCE);
+    let mut other = peer();
+    assert_eq!(other.ask(&format!("recv {name}")), "ok");
+    assert!(other.ask("lock").starts_with("abandoned"));
+    other.kill();
+    wait_for_more(&recorder);
+    sender.ask("stop");
+    sender.ask("detach");
+    // And a sender of ours.
+    let name = Name::new("abandoned2");
+    let mut sink = Peer::launch(&format!(
+        "videotestsrc is-live=true pattern=snow ! video/x-raw,format=BGRA,width=16,height=16,framerate=60/1 ! tdshmsink shm-name={name} protocol=touch"
+    ));
+    let mut other = peer();
+    poll("the sink is there", PATIENCE, || (other.ask(&format!("recv {name}")) == "ok").then_some(()));
+    other.ask("lock");
+    other.kill();
+    let (second, frames) = source(&format!("shm-name={name} protocol=touch"));
+    frames.wait_for(20, PATIENCE);
+    second.assert_no_error();
+    second.stop();
+    sink.interrupt();
+    sink.wait(PATIENCE);
+    run.assert_no_error();
+    run.stop();
+}
+
+#[test]
+fn half_a_frame_of_a_sender_that_was_killed_over_it_is_never_pushed() {
+    let name = Name::new("half");
+    let mut sender = peer();
+    assert_eq!(sender.ask(&format!("send {name} 64 64 44 v1")), "ok");
+    assert_eq!(sender.ask("fill 1"), "ok");
+    let (run, recorder) = source(&format!("shm-name={name} protocol=touch keepalive=50"));
+    recorder.wait_for(1, PATIENCE);
+    assert_eq!(sender.ask("half 2"), "ok");
+    // Who holds the mutex is waited for, and counted.
+    poll("a wait for the mutex has ended", PATIENCE, || (stat(&run, "lock-timeouts") > 2).then_some(()));
+    let repeats = stat(&run, "repeated");
+    assert!(repeats > 0, "the last frame is repeated meanwhile");
+    sender.kill();
+    run.wait_message("tdlink-disconnected");
+    assert_eq!(stat(&run, "torn"), 1);
+    assert!(numbers(&recorder).iter().all(|number| *number == 1), "the whole frame and nothing else");
+    run.assert_no_error();
+    run.stop();
+}
+
+#[test]
+fn the_mutex_is_given_back_before_a_frame_is_pushed() {
+    let name = Name::new("held");
+    let mut sender = playing(&name);
+    let run = Run::new(&format!("tdshmsrc name=s shm-name={name} protocol=touch ! fakesink name=k sync=false"));
+    let (came, comes) = std::sync::mpsc::channel();
+    let (go, goes) = std::sync::mpsc::channel::<()>();
+    let both = std::sync::Mutex::new((came, goes));
+    let pad = run.element("k").static_pad("sink").expect("a sink has a pad");
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        let both = both.lock().expect("nothing has panicked");
+        // Downstream takes until it is told to go on.
+        let _ = both.0.send(());
+        let _ = both.1.recv();
+        gst::PadProbeReturn::Ok
+    });
+    run.play();
+    comes.recv_timeout(PATIENCE).expect("a frame comes");
+    sender.ask("stop");
+    assert_eq!(sender.ask("lock"), "abandoned False", "nobody has it while downstream has the frame");
+    sender.ask("unlock");
+    drop(go);
+    run.stop();
+    sender.ask("detach");
+}
+
+#[test]
+fn what_is_no_picture_is_refused_by_its_name() {
+    for (bytes, said) in [
+        ("cf54ed1201000000f012000002000000580200000000704201000000240000", "Shared Mem Out CHOP"),
+        ("35f85ed901000000100000001000000000000000000000002d000000", "45"),
+    ] {
+        let name = Name::new("nopicture");
+        let mut sender = peer();
+        assert_eq!(sender.ask(&format!("send {name} 16 16 44 v1")), "ok");
+        assert_eq!(sender.ask("fill 1"), "ok");
+        assert_eq!(sender.ask(&format!("raw {bytes}")), "ok");
+        for protocol in ["touch", "auto"] {
+            let run = Run::playing(&format!("tdshmsrc shm-name={name} protocol={protocol} ! fakesink"));
+            let error = run.wait_error(PATIENCE);
+            assert!(error.contains(said), "{protocol}: {error}");
+            run.stop();
+        }
+        // In mid-stream.
+        assert_eq!(sender.ask("fill 2"), "ok");
+        let (run, recorder) = source(&format!("shm-name={name} protocol=touch"));
+        recorder.wait_for(1, PATIENCE);
+        assert_eq!(sender.ask(&format!("raw {bytes}")), "ok");
+        let error = run.wait_error(PATIENCE);
+        assert!(error.contains(said), "{error}");
+        run.stop();
+        sender.ask("detach");
+    }
+}
+
+#[test]
+fn auto_takes_a_top_before_raw_bytes_and_raw_bytes_without_one() {
+    let name = Name::new("order");
+    let raw = info(VideoFormat::Rgba, 16, 16);
+    let (sink, feed) = fed(&name, &raw, "control=false");
+    feed.push_buffer(buffer(&raw, &7u32.to_le_bytes().repeat(256))).expect("it is taken");
+    poll("the raw buffer is there", PATIENCE, || name.exists().then_some(()));
+    let geometry = format!("shm-name={name} width=16 height=16 channels=4");
+    let (run, _recorder) = source(&geometry);
+    assert_eq!(run.wait_message("tdlink-connected").get::<&str>("protocol"), Ok("raw"));
+    run.stop();
+    let mut sender = playing(&name);
+    let (run, _recorder) = source(&geometry);
+    assert_eq!(run.wait_message("tdlink-connected").get::<&str>("protocol"), Ok("touch"));
+    run.stop();
+    let (run, _recorder) = source(&format!("{geometry} protocol=raw"));
+    assert_eq!(run.wait_message("tdlink-connected").get::<&str>("protocol"), Ok("raw"));
+    run.stop();
+    sink.stop();
+    sender.ask("stop");
+    sender.ask("detach");
+}
+
+#[test]
+fn raw_bytes_for_a_top_that_waits_are_warned_of() {
+    let name = Name::new("waits");
+    let mut top = peer();
+    let raw = info(VideoFormat::Rgba, 16, 16);
+    for waits in [false, true] {
+        if waits {
+            assert_eq!(top.ask(&format!("wait {name}")), "ok");
+        }
+        let (sink, feed) = fed(&name, &raw, "");
+        feed.push_buffer(buffer(&raw, &[0; 1024])).expect("it is taken");
+        feed.end_of_stream().expect("it is taken");
+        sink.wait_eos(PATIENCE);
+        let warned = sink.sayings().iter().any(|warning| warning.contains("protocol=touch"));
+        assert_eq!(warned, waits, "{:?}", sink.sayings());
+        sink.stop();
+    }
+    top.wait(PATIENCE);
+}
+
+#[test]
+fn properties_that_contradict_each_other_are_told_with_the_way_out() {
+    for (options, said) in [
+        ("control=true", "control=false"),
+        ("slots=4", "slots=1"),
+        ("channels=3", "channels=4"),
+        ("sample-type=u16 channel-order=bgra", "1, 2 or 4 channels, and B, G, R, A for u8 only"),
+    ] {
+        let name = Name::new("wrong");
+        let run = Run::playing(&format!(
+            "videotestsrc num-buffers=1 ! video/x-raw,format=RGBA,width=16,height=16 ! tdshmsink shm-name={name} protocol=touch {options}"
+        ));
+        let error = run.wait_error(PATIENCE);
+        assert!(error.contains(said), "{options}: {error}");
+        run.stop();
+    }
+    // The default of control is no wish.
+    let name = Name::new("right");
+    let run = Run::playing(&format!(
+        "videotestsrc num-buffers=1 ! video/x-raw,format=RGBA,width=16,height=16 ! tdshmsink shm-name={name} protocol=touch control=false"
+    ));
+    run.wait_eos(PATIENCE);
+    run.stop();
+}
+
+#[test]
+fn a_second_sink_is_refused_and_takeover_ends_the_first() {
+    let name = Name::new("second");
+    let caps = "video/x-raw,format=BGRA,width=16,height=16,framerate=60/1";
+    let sink = |options: &str| {
+        Run::playing(&format!(
+            "videotestsrc is-live=true ! {caps} ! tdshmsink shm-name={name} protocol=touch {options}"
+        ))
+    };
+    let first = sink("");
+    first.wait_message("tdlink-published");
+    let (run, recorder) = source(&format!("shm-name={name}"));
+    recorder.wait_for(2, PATIENCE);
+    let refused = sink("");
+    let error = refused.wait_error(PATIENCE);
+    assert!(error.contains("takeover=true"), "{error}");
+    refused.stop();
+    let second = sink("takeover=true");
+    let error = first.wait_error(PATIENCE);
+    assert!(error.contains("two senders on one name"), "{error}");
+    first.stop();
+    second.wait_message("tdlink-published");
+    run.assert_no_error();
+    run.stop();
+    second.stop();
+}
+
+#[test]
+fn a_sink_that_waits_for_a_name_stops_promptly() {
+    let name = Name::new("prompt");
+    let mut other = peer();
+    assert_eq!(other.ask(&format!("send {name} 16 16 44 v1")), "ok");
+    let run = Run::playing(&format!(
+        "videotestsrc is-live=true ! video/x-raw,format=BGRA,width=16,height=16,framerate=60/1 ! tdshmsink name=k shm-name={name} protocol=touch"
+    ));
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(300) {
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    common::prompt("the end of a wait", PROMPT, || run.stop());
+    run.assert_no_error();
+    other.ask("detach");
+}
+
+#[test]
+fn a_hash_is_that_of_the_bytes_on_the_wire() {
+    let name = Name::new("hash");
+    let mut sender = peer();
+    assert_eq!(sender.ask(&format!("send {name} 16 16 44 v1")), "ok");
+    assert_eq!(sender.ask("fill 5"), "ok");
+    let (run, recorder) = source(&format!("shm-name={name} protocol=touch change-detection=crc32"));
+    recorder.wait_for(1, PATIENCE);
+    let said = run.wait_message("tdlink-image-changed");
+    // zlib.crc32(struct.pack("<I", 5) * 256)
+    assert_eq!(said.get::<&str>("hash"), Ok("6decefa7"), "{said}");
+    run.stop();
+    sender.ask("detach");
+}
