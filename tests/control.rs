@@ -449,6 +449,7 @@ fn a_source_in_raw_mode_goes_over_to_a_control_segment_for_the_very_same_object(
 }
 
 /// As long as nothing comes, nobody works: neither the element nor the system on its behalf.
+#[cfg(target_os = "linux")] // reads /proc
 #[test]
 fn a_source_that_waits_uses_next_to_no_processor() {
     let name = Name::new("idle");
