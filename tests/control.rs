@@ -4,6 +4,7 @@
 
 mod common;
 
+#[cfg(target_os = "linux")]
 use std::time::Duration;
 
 use common::frames::{buffer, number, packed, pull};

@@ -26,6 +26,7 @@ the very moment of an access (SIGBUS). It is looked for before each frame.
 
 import atexit
 import collections
+import contextlib
 import ctypes
 import errno
 import fractions
@@ -661,19 +662,26 @@ class _WindowsControl:
     @classmethod
     def produce(cls, name, _mode, _any_user):
         self = cls(name)
-        turn = cls._call("CreateMutexW", None, 0, self.name + ".tdlink.turn")
-        _KERNEL32.WaitForSingleObject(turn, 1000)
-        try:
+        with self._turn():
             if self._producers():
                 raise NameTaken("another producer has the name %r" % name)
             self.claim = cls._call("CreateEventW", None, 1, 0, self.name + ".tdlink.producer.0")
             return self
+
+    @contextlib.contextmanager
+    def _turn(self):
+        """Who looks at producers' events has them open, and so keeps the dead alive: one at a time."""
+        turn = self._call("CreateMutexW", None, 0, self.name + ".tdlink.turn")
+        mine = _KERNEL32.WaitForSingleObject(turn, 1000) in (0, 0x80)  # WAIT_OBJECT_0, WAIT_ABANDONED
+        try:
+            yield
         finally:
-            _KERNEL32.ReleaseMutex(turn)
+            if mine:
+                _KERNEL32.ReleaseMutex(turn)
             _KERNEL32.CloseHandle(turn)
 
     def _producers(self):
-        """For each producer that is there, whether its name was taken."""
+        """For each producer that is there, whether its name was taken, or it has ended."""
         found = []
         for number in range(16):
             event = self._call("OpenEventW", 0x100000, 0, "%s.tdlink.producer.%d" % (self.name, number))  # SYNCHRONIZE
@@ -697,11 +705,14 @@ class _WindowsControl:
 
     def unlock(self, number):
         handle = self.rows.pop(number) if number else self.claim
+        if not number:
+            _KERNEL32.SetEvent(handle)
         _KERNEL32.CloseHandle(handle)
 
     def locked(self, number):
         if not number:
-            return False in self._producers()
+            with self._turn():
+                return False in self._producers()
         handle = self._call("OpenEventW", 0x100000, 0, "%s.row.%d" % (self.name, number - 1))
         return bool(handle and _KERNEL32.CloseHandle(handle))
 
