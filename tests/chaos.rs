@@ -7,7 +7,8 @@ mod common;
 use std::process::Command;
 use std::time::Duration;
 
-use common::machine::{Folder, is_root_else_say, mappings};
+use common::folder::Folder;
+use common::machine::{is_root_else_say, mappings};
 use common::name::Name;
 use common::peer::{Peer, plugin};
 use common::recorder::Recorder;

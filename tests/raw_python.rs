@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Raw segments against independent peers: CPython's `SharedMemory` with numpy, and the Rust crate `shared_memory`.
 //! What every pixel must become is computed by tests/peers/pixels.py; nothing of the plugin's own is asked.
-#![cfg(target_os = "linux")]
+#![cfg(any(target_os = "linux", windows))]
 
 mod common;
 
 use std::fmt::Write as _;
 use std::path::Path;
 
+use common::PATIENCE;
+use common::folder::Folder;
 use common::frames;
-use common::machine::Folder;
 use common::name::Name;
 use common::peer::Peer;
+#[cfg(target_os = "linux")]
+use common::poll;
 use common::run::Run;
-use common::{PATIENCE, poll};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 
@@ -308,6 +310,7 @@ fn alpha_and_transfer_follow_their_definitions() {
 }
 
 /// The crate `shared_memory` reads and writes by raw pointers only.
+#[cfg(target_os = "linux")] // on Windows it keeps a file beside each section, which only it knows
 #[allow(unsafe_code)] // an independent peer: nothing here is ours
 mod rust_peer {
     use shared_memory::{Shmem, ShmemConf};
@@ -332,6 +335,7 @@ mod rust_peer {
     }
 }
 
+#[cfg(target_os = "linux")]
 /// 17×5 RGBA, every byte another one, top row first and bottom row first.
 fn two_ways_up() -> (Vec<u8>, Vec<u8>) {
     let upright: Vec<u8> = (0..17 * 5 * 4u32).map(|at| (at * 7 % 251) as u8).collect();
@@ -339,6 +343,7 @@ fn two_ways_up() -> (Vec<u8>, Vec<u8>) {
     (upright, turned)
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_rust_peer_reads_what_the_sink_wrote() {
     let name = Name::new("rustr");
@@ -351,6 +356,7 @@ fn a_rust_peer_reads_what_the_sink_wrote() {
     run.stop();
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn the_source_reads_what_a_rust_peer_wrote_and_writes_next() {
     let name = Name::new("rustw");

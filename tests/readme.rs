@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What README tells a user to type is what works: every launch line in it makes a pipeline.
 
+#[cfg(target_os = "linux")]
 use gst::prelude::*;
 
 const README: &str = include_str!("../README.md");
@@ -46,6 +47,7 @@ fn pipelines() -> Vec<Vec<String>> {
         .collect()
 }
 
+#[cfg(target_os = "linux")] // no x264enc in the wheels that the tests use
 #[test]
 fn every_launch_line_makes_a_pipeline() {
     gst::init().unwrap();

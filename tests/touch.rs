@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! `protocol=touch` against tests/peers/touch.py, which speaks the Shared Mem TOPs' protocol from its description alone.
 //! What every pixel must become is computed there.
-#![cfg(target_os = "linux")]
+#![cfg(any(target_os = "linux", windows))]
 
 mod common;
 
 use std::time::{Duration, Instant};
 
+use common::folder::Folder;
 use common::frames::{buffer, pull};
-use common::machine::Folder;
 use common::name::Name;
 use common::peer::Peer;
 use common::recorder::Recorder;

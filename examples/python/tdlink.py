@@ -26,6 +26,7 @@ the very moment of an access (SIGBUS). It is looked for before each frame.
 
 import atexit
 import collections
+import contextlib
 import ctypes
 import errno
 import fractions
@@ -613,13 +614,19 @@ class _Section:
         self.identity, self.memory = (0, 0), mmap.mmap(-1, size, tagname=self.file)
 
     def resize(self, number, size, _mode):
-        before, self.memory = len(self.memory), None  # a larger one can be had only when nobody has this one
-        try:
-            self.memory = mmap.mmap(-1, size, tagname=self.file)
-        except OSError:
-            self.memory = mmap.mmap(-1, before, tagname=self.file)
-            raise
-        self.generation = number
+        before, self.generation = len(self.memory), number
+        if size <= before:
+            return
+        self.memory = None  # a larger one can be had only when nobody has this one
+        for left in range(50, -1, -1):
+            try:
+                self.memory = mmap.mmap(-1, size, tagname=self.file)
+                return
+            except OSError:
+                if not left:
+                    self.memory = mmap.mmap(-1, before, tagname=self.file)
+                    raise
+            time.sleep(0.005)
 
     def keep(self):
         return True
@@ -655,19 +662,26 @@ class _WindowsControl:
     @classmethod
     def produce(cls, name, _mode, _any_user):
         self = cls(name)
-        turn = cls._call("CreateMutexW", None, 0, self.name + ".tdlink.turn")
-        _KERNEL32.WaitForSingleObject(turn, 1000)
-        try:
+        with self._turn():
             if self._producers():
                 raise NameTaken("another producer has the name %r" % name)
             self.claim = cls._call("CreateEventW", None, 1, 0, self.name + ".tdlink.producer.0")
             return self
+
+    @contextlib.contextmanager
+    def _turn(self):
+        """Who looks at producers' events has them open, and so keeps the dead alive: one at a time."""
+        turn = self._call("CreateMutexW", None, 0, self.name + ".tdlink.turn")
+        mine = _KERNEL32.WaitForSingleObject(turn, 1000) in (0, 0x80)  # WAIT_OBJECT_0, WAIT_ABANDONED
+        try:
+            yield
         finally:
-            _KERNEL32.ReleaseMutex(turn)
+            if mine:
+                _KERNEL32.ReleaseMutex(turn)
             _KERNEL32.CloseHandle(turn)
 
     def _producers(self):
-        """For each producer that is there, whether its name was taken."""
+        """For each producer that is there, whether its name was taken, or it has ended."""
         found = []
         for number in range(16):
             event = self._call("OpenEventW", 0x100000, 0, "%s.tdlink.producer.%d" % (self.name, number))  # SYNCHRONIZE
@@ -691,11 +705,14 @@ class _WindowsControl:
 
     def unlock(self, number):
         handle = self.rows.pop(number) if number else self.claim
+        if not number:
+            _KERNEL32.SetEvent(handle)
         _KERNEL32.CloseHandle(handle)
 
     def locked(self, number):
         if not number:
-            return False in self._producers()
+            with self._turn():
+                return False in self._producers()
         handle = self._call("OpenEventW", 0x100000, 0, "%s.row.%d" % (self.name, number - 1))
         return bool(handle and _KERNEL32.CloseHandle(handle))
 
@@ -1011,11 +1028,15 @@ class Reader(_End):
     def _look(self):
         """The number and the slot of a frame to take, EOS or CLOSED, or None; False: look again."""
         words, control = self._link.words, self._link.control
-        if control.memory.size() < len(control.memory) or self._pixels.size() < len(self._pixels):
+        cut = control.memory.size() < len(control.memory) or self._pixels and self._pixels.size() < len(self._pixels)
+        if cut:
             raise ProtocolError("another program cut a segment of %r short" % self.name)
         state = words.load32(STATE)  # before the frames: all of them were published before the end was said
         found = self._next()
-        if words.load(EDITION) != self._edition:
+        edition = words.load(EDITION)
+        if edition != self._edition:
+            if edition & 1 and sys.platform == "win32" and self.description.name == self.name:
+                self._pixels = None  # the raw section cannot grow while we have it open
             return self._respecify()
         if not found and state & SUPERSEDED:
             return self.close() or False
@@ -1263,6 +1284,8 @@ class Writer(_End):
         if self.slots == 1 or not old:
             words.store(EDITION, self.generation * 2 | 1)
             _order()
+            if old and sys.platform == "win32":
+                self._say(self._state)  # a section cannot grow while anybody has it open: sleepers let go of it
         frame, number = description.stride * description.height, self.generation + 1
         distance = frame if self.slots == 1 else -(-frame // 16384) * 16384
         size, failed = distance * self.slots, None

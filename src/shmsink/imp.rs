@@ -162,6 +162,8 @@ impl BaseSinkImpl for ShmSink {
             *self.ring.lock().unwrap() = output.ring();
             if let Some(desc) = published {
                 self.announce(output.name(), &desc);
+            } else if output.is_waiting() {
+                gst::element_imp_warning!(self, gst::ResourceError::Busy, ("{}", words::no_room(output.name())));
             }
             Ok(())
         });
@@ -340,7 +342,8 @@ impl ShmSink {
                 gst::warning!(CAT, imp = self, "a reader took the name {} with it; it is back", output.name());
             }
             Published::Recreated => {
-                gst::warning!(CAT, imp = self, "the buffer {} was lost; it is published anew", output.name());
+                gst::warning!(CAT, imp = self, "the buffer {} is published anew", output.name());
+                *self.ring.lock().unwrap() = output.ring();
                 if let Some(desc) = output.desc() {
                     self.announce(output.name(), &desc);
                 }

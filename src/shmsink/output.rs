@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Frames of a pipeline on their way to a buffer under a name.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use gst_video::{VideoInfo, prelude::*};
 use tdlink_core::{
@@ -13,7 +16,7 @@ use tdlink_core::{
         raw,
         touch::{self, TouchNames, Wrote},
     },
-    segment::{AccessError, Published, SegmentName, wait::Waiter},
+    segment::{AccessError, Published, SegmentError, SegmentName, wait::Waiter},
 };
 
 use super::{
@@ -33,7 +36,20 @@ pub struct Output {
     interrupt: Interrupt,
     threads: CopyThreads,
     buffer: Option<Buffer>,
+    waiting: Option<Waiting>,
 }
+
+/// Frames for which there is no room yet: a section of Windows cannot grow while others have it open.
+#[derive(Debug)]
+struct Waiting {
+    caps: gst::Caps,
+    info: VideoInfo,
+    from: PixelFormat,
+    tried: Instant,
+}
+
+/// Between two tries to have a larger section.
+const AGAIN: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 struct Buffer {
@@ -91,7 +107,7 @@ impl Output {
     /// Nothing is published yet. `interrupt` ends waits of a lossless ring.
     pub fn new(name: SegmentName, settings: Settings, interrupt: Interrupt) -> Self {
         let threads = CopyThreads::new(settings.copy_threads);
-        Self { name, settings, interrupt, threads, buffer: None }
+        Self { name, settings, interrupt, threads, buffer: None, waiting: None }
     }
 
     /// The buffer's name.
@@ -118,8 +134,46 @@ impl Output {
     }
 
     /// Makes the buffer for frames of `caps`, whose pixels are `from`, or offers other frames under the same name.
-    /// Gives their description when it is another one than before.
+    /// Gives their description when it is another one than before. Windows: gives none while readers have a smaller
+    /// section open; then frames are dropped until they have let go of it.
     pub fn publish(
+        &mut self,
+        caps: &gst::CapsRef,
+        info: VideoInfo,
+        from: PixelFormat,
+    ) -> Result<Option<FrameDesc>, Trouble> {
+        self.waiting = None;
+        match self.try_publish(caps, info.clone(), from) {
+            Err(trouble) if cfg!(windows) && trouble.is_in_use() => {
+                tracing::warn!("{trouble}");
+                self.waiting = Some(Waiting { caps: caps.to_owned(), info, from, tried: Instant::now() });
+                Ok(None)
+            }
+            published => published,
+        }
+    }
+
+    /// Whether frames are dropped until readers have let go of a smaller section.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Tries again to have room; whether there is.
+    fn has_room(&mut self) -> Result<bool, Trouble> {
+        let Some(mut waiting) = self.waiting.take_if(|waiting| waiting.tried.elapsed() >= AGAIN) else {
+            return Ok(self.waiting.is_none());
+        };
+        match self.try_publish(&waiting.caps, waiting.info.clone(), waiting.from) {
+            Err(trouble) if trouble.is_in_use() => {
+                waiting.tried = Instant::now();
+                self.waiting = Some(waiting);
+                Ok(false)
+            }
+            published => published.map(|_| true),
+        }
+    }
+
+    fn try_publish(
         &mut self,
         caps: &gst::CapsRef,
         info: VideoInfo,
@@ -179,9 +233,16 @@ impl Output {
 
     /// Writes a frame, in one pass from its rows to the wire's, or shows the slot that it was made in.
     pub fn write(&mut self, frame: &gst::Buffer, stamps: Stamps) -> Result<Written, Trouble> {
+        let waited = self.is_waiting();
+        if !self.has_room()? {
+            return Ok(Written { fate: Fate::Dropped, tended: Tended::default() });
+        }
         let buffer = self.buffer.as_mut().ok_or(Trouble::NoCaps)?;
         // One slot may have to be made anew before it is written. A ring is looked after when the frame is out.
         let mut tended = if self.settings.slots == 1 { buffer.way.tend()? } else { Tended::default() };
+        if waited && tended.names == Published::Still {
+            tended.names = Published::Recreated;
+        }
         if tended.names == Published::TakenByOther {
             return Err(Trouble::Taken(self.name.clone()));
         }
@@ -302,6 +363,11 @@ impl Way {
 }
 
 impl Trouble {
+    /// Whether others have a smaller section open under the name.
+    fn is_in_use(&self) -> bool {
+        matches!(self.segment(), Some(SegmentError::InUse { .. }))
+    }
+
     /// Whether another program has cut the memory short.
     fn is_truncation(&self) -> bool {
         let access = match self {

@@ -57,7 +57,7 @@ impl From<CopyError> for Trouble {
 
 impl Trouble {
     /// The name's or the memory's fault, if that is what it is.
-    fn segment(&self) -> Option<&SegmentError> {
+    pub(super) fn segment(&self) -> Option<&SegmentError> {
         match self {
             Self::Raw(raw::ProduceError::Segment(err))
             | Self::Control(control::ProduceError::Segment(err))

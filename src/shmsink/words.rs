@@ -44,6 +44,14 @@ pub fn what_to_type(name: &SegmentName, desc: &FrameDesc, settings: &Settings) -
     )
 }
 
+/// Why frames are dropped although all is well with them.
+pub fn no_room(name: &SegmentName) -> String {
+    format!(
+        "a program has the buffer {name} open, which is too small for these frames, and Windows lets no section grow \
+         that is open: frames are dropped until that program has let go of it (stop it, or send the former size)"
+    )
+}
+
 /// What is wrong with the size for TouchDesigner, if anything is.
 pub fn too_large(desc: &FrameDesc, settings: &Settings) -> Option<String> {
     (settings.slots == 1 && !settings.is_touch() && desc.width.max(desc.height) > LOP_MAX_SIDE).then(|| {

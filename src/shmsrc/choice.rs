@@ -98,6 +98,19 @@ impl ShmFeed {
     }
 }
 
+impl ShmFeed {
+    fn attach_control(&mut self) -> Result<Attach, Unusable> {
+        self.control.prepare()?;
+        Ok(match self.control.attached() {
+            Some(desc) => {
+                self.now = Wire::Control;
+                Attach::Attached { desc, warning: None }
+            }
+            None => Attach::NotYet("the producer has just gone".into()),
+        })
+    }
+}
+
 impl Feed for ShmFeed {
     fn attach(&mut self) -> Attach {
         match self.ways {
@@ -105,22 +118,18 @@ impl Feed for ShmFeed {
             Ways::Touch => return self.attach_touch(),
             Ways::Any | Ways::NotRaw => {}
         }
-        let unusable = match self.control.prepare() {
-            Ok(()) => {
-                return match self.control.attached() {
-                    Some(desc) => {
-                        self.now = Wire::Control;
-                        Attach::Attached { desc, warning: None }
-                    }
-                    None => Attach::NotYet("the producer has just gone".into()),
-                };
-            }
+        let unusable = match self.attach_control() {
+            Ok(attach) => return attach,
             Err(Unusable::NotThere) => None,
             Err(unusable) => Some(unusable),
         };
         match self.attach_touch() {
             // Raw bytes may be there nevertheless.
-            Attach::NotYet(_) if self.ways == Ways::Any => self.attach_raw(unusable),
+            Attach::NotYet(_) if self.ways == Ways::Any => match self.attach_raw(unusable) {
+                // A producer makes its control segment before its pixels: both may have come since it was looked for.
+                Attach::Failed(message) => self.attach_control().unwrap_or(Attach::Failed(message)),
+                attach => attach,
+            },
             Attach::Failed(message) if self.ways == Ways::Any => self.attach_raw(Some(Unusable::Unknown(message))),
             attach => attach,
         }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What the operating system says about this process and this machine.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Resident memory of this process that no file backs, in KiB.
@@ -47,28 +46,4 @@ pub fn can_mount_else_say(untested: &str) -> bool {
         eprintln!("not tested: {untested} (no mount namespace: {tried:?})");
     }
     can
-}
-
-/// A folder of this test for files between it and its peers; removed when dropped.
-pub struct Folder(PathBuf);
-
-impl Folder {
-    pub fn new(label: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("tdt-{label}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("the temporary folder can be made");
-        Self(path)
-    }
-}
-
-impl std::ops::Deref for Folder {
-    type Target = Path;
-    fn deref(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

@@ -2,7 +2,9 @@
 //! What the integration tests share. They know the elements only by name and property, as an application does.
 #![allow(dead_code)] // each test file uses its part
 
+pub mod folder;
 pub mod frames;
+#[cfg(target_os = "linux")]
 pub mod machine;
 pub mod name;
 pub mod peer;

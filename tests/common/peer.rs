@@ -9,8 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::{PATIENCE, poll};
 
-/// Python with numpy from the system's packages, whatever else is first in PATH.
-const PYTHON: &str = "/usr/bin/python3";
+/// Python with numpy: from the system's packages, whatever else is first in PATH; on Windows the one in PATH.
+const PYTHON: &str = if cfg!(windows) { "python" } else { "/usr/bin/python3" };
+/// GStreamer's programs. With a dot in a name, Windows takes what follows for its ending.
+pub const INSPECT: &str = if cfg!(windows) { "gst-inspect-1.0.exe" } else { "gst-inspect-1.0" };
+const LAUNCH: &str = if cfg!(windows) { "gst-launch-1.0.exe" } else { "gst-launch-1.0" };
+/// What cargo calls the plugin.
+const PLUGIN: &str = if cfg!(windows) { "gsttdlink.dll" } else { "libgsttdlink.so" };
 
 /// Killed when dropped.
 pub struct Peer {
@@ -31,7 +36,7 @@ impl Peer {
 
     /// `gst-launch-1.0 -m`: its messages are the lines.
     pub fn launch(pipeline: &str) -> Self {
-        let mut command = Command::new("gst-launch-1.0");
+        let mut command = Command::new(LAUNCH);
         command.args(["-m", "-e"]).arg(load_plugin()).args(pipeline.split_whitespace());
         Self::spawn(command)
     }
@@ -107,18 +112,22 @@ impl Peer {
         }
     }
 
-    /// SIGKILL, as a crash: nothing of its own is cleaned up.
+    /// SIGKILL or TerminateProcess, as a crash: nothing of its own is cleaned up.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Ctrl-C.
-    pub fn interrupt(&self) {
+    /// Ctrl-C, where a process can be sent one; else it is killed.
+    pub fn interrupt(&mut self) {
+        #[cfg(unix)]
         self.signal("-INT");
+        #[cfg(windows)]
+        self.kill();
     }
 
     /// A signal, as the command `kill` names it: `-STOP`, `-CONT`.
+    #[cfg(unix)]
     pub fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.pid().to_string()]).status();
         assert!(status.is_ok_and(|status| status.success()), "kill {signal} {}", self.pid());
@@ -143,9 +152,9 @@ impl Drop for Peer {
 pub fn plugin() -> PathBuf {
     let test = std::env::current_exe().expect("the test has a path");
     let deps = test.parent().expect("it lies in a folder");
-    let places = [deps.join("libgsttdlink.so"), deps.join("../libgsttdlink.so")];
+    let places = [deps.join(PLUGIN), deps.join("..").join(PLUGIN)];
     let newest = places.into_iter().filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path))).max();
-    newest.unwrap_or_else(|| panic!("libgsttdlink.so stands beside {}", test.display())).1
+    newest.unwrap_or_else(|| panic!("{PLUGIN} stands beside {}", test.display())).1
 }
 
 /// The option by which GStreamer's tools load that plugin.

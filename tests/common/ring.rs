@@ -45,6 +45,7 @@ pub fn fresh(recorder: &Recorder) -> Vec<u32> {
 }
 
 /// Whether an address of this process lies in shared memory under a name.
+#[cfg(target_os = "linux")]
 pub fn is_shared(address: usize, name: &str) -> bool {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc is there");
     maps.lines().filter(|line| line.contains(name)).any(|line| {

@@ -53,7 +53,7 @@ def sunk(name, form, seed, *wire):
     wanted = convert(caps_frame(form, wire.width, wire.height, int(seed)), names, sample, wire.names, wire.sample)
     shm = segments.attach(name)
     try:
-        if shm.size != wire.size:
+        if shm.size != segments.shown(wire.size):
             return "differs: the segment has %d bytes, expected %d" % (shm.size, wire.size)
         found = np.frombuffer(bytes(shm.buf), DTYPE[wire.sample]).reshape(wire.shape)
     finally:

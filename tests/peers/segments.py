@@ -3,13 +3,19 @@
 TouchDesigner use it."""
 import os
 import sys
-from multiprocessing import resource_tracker, shared_memory
+from multiprocessing import shared_memory
 
 SHM = "/dev/shm/"
+WINDOWS = sys.platform == "win32"
 
 
 def untrack(shm):
-    """Before Python 3.13 this is the only way to keep the resource tracker from unlinking what was merely opened."""
+    """Before Python 3.13 this is the only way to keep the resource tracker from unlinking what was merely opened. Windows
+    has none."""
+    if WINDOWS:
+        return
+    from multiprocessing import resource_tracker
+
     resource_tracker.unregister(shm._name, "shared_memory")
 
 
@@ -30,13 +36,40 @@ def attach(name, tracked=False):
 
 
 def unlink(name):
-    """Takes the name away; mappings of it live on."""
-    os.unlink(SHM + name)
+    """Takes the name away; mappings of it live on. On Windows, as with CPython's own `unlink`, nothing happens: the name
+    goes with the last who has it open."""
+    if not WINDOWS:
+        os.unlink(SHM + name)
+
+
+def shown(size):
+    """What a segment of `size` bytes seems to have: Windows shows whole pages."""
+    return -(-size // 4096) * 4096 if WINDOWS else size
+
+
+def peek(name):
+    """All bytes under a name, which stays as it is."""
+    shm = attach(name)
+    try:
+        return bytes(shm.buf)
+    finally:
+        shm.close()
+
+
+heard = []
+
+
+def hear():
+    """Waits for a line of stdin, which is then the next one that `serve` answers. For a thread."""
+    heard.append(sys.stdin.readline())
 
 
 def serve(commands):
     """Answers each line of stdin with one line: what the command returns, or `error` and why not."""
-    for line in sys.stdin:
+    while True:
+        line = heard.pop(0) if heard else sys.stdin.readline()
+        if not line:
+            break
         words = line.split()
         try:
             answer = commands[words[0]](*words[1:])

@@ -2,6 +2,7 @@
 """A sender: creates segments and writes frames into them, one command a line.
 
 create NAME SIZE [tracked]     attach NAME      close NAME       unlink NAME     replace NAME SIZE
+try-create NAME SIZE           the same; `not created` if somebody has it
 fill NAME BYTE                 every byte; answers `filled`
 pattern NAME SEED              bytes that only SEED decides; answers `pattern MD5 CRC32 ADLER32`
 poke NAME OFFSET BYTE          one byte
@@ -51,6 +52,13 @@ loops = []
 def create(name, size, tracked=""):
     held[name] = segments.create(name, int(size), tracked == "tracked")
     return "created"
+
+
+def try_create(name, size):
+    try:
+        return create(name, size)
+    except FileExistsError:
+        return "not created: somebody has it open"
 
 
 def attach(name, tracked=""):
@@ -124,7 +132,8 @@ def leave():
 if __name__ == "__main__":
     segments.serve(
         {
-            "create": create, "attach": attach, "close": close, "unlink": unlink, "replace": replace, "fill": fill,
+            "create": create, "try-create": try_create, "attach": attach, "close": close, "unlink": unlink,
+            "replace": replace, "fill": fill,
             "pattern": pattern, "poke": poke, "loop": loop, "stop": stop, "truncate": truncate, "rest": rest,
             "exit": leave,
         }

@@ -5,12 +5,14 @@
 mod bench;
 mod ci;
 mod demo;
+mod dist;
 mod emulated;
 mod fuzz;
 mod ptx;
 mod run;
 mod setup;
 mod test;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -28,6 +30,9 @@ usage: cargo xtask WORD
   emulated run a command on the emulated CUDA driver: `emulated -- gst-inspect-1.0 nvcodec`; without a command, say what
            to set so that a program finds it
   ptx      compile the GPU kernels anew, by a pinned NVRTC; `ptx --check` only compares
+  windows  build for Windows and run it under Wine: tests, GStreamer's own programs, CPython; `windows STEP...` only these
+           of setup, lint, core, plugin, dist, check; --debian-rust: not with rustup's compiler
+  dist     packages for users, in target/dist/; `dist linux`, `dist windows` only these
   setup    only install what the words above need
 
 Each word installs what it needs and is missing (apt, on Debian 12 and 13 and Ubuntu 24.04; elsewhere it says what to
@@ -54,6 +59,8 @@ fn main() -> ExitCode {
         ["ci", lanes @ ..] => ci::run(lanes),
         ["bench", options @ ..] => bench::run(options),
         ["emulated", words @ ..] => emulated::run(words),
+        ["windows", options @ ..] => windows::run(options),
+        ["dist", options @ ..] => dist::run(options),
         ["fuzz"] => fuzz::run(fuzz::SMOKE),
         ["fuzz", seconds] => fuzz::seconds(seconds).and_then(fuzz::run),
         ["ptx", options @ ..] => ptx::run(options),

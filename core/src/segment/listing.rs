@@ -13,14 +13,15 @@ pub struct Listed {
     pub name: SegmentName,
     /// Bytes of the object.
     pub len: u64,
-    /// User id of its owner.
+    /// User id of its owner. (Windows: 0.)
     pub uid: u32,
     /// Whether this process may write it.
     pub writable: bool,
 }
 
-/// Names that could be segments, in alphabetical order: on Linux what stands in `/dev/shm`, without hidden links, our
-/// own objects beside segments, and glibc's semaphores (`sem.…`). Other systems keep no such list: none there.
+/// Names that could be segments, in alphabetical order, without our own objects beside segments: on Linux what stands in
+/// `/dev/shm`, without hidden links and glibc's semaphores (`sem.…`); on Windows the sections of this session that this
+/// process may read, those of other programs for purposes of their own among them. macOS keeps no such list.
 pub fn live_names() -> Vec<Listed> {
     let mut listed = list();
     listed.sort_by(|a, b| a.name.cmp(&b.name));
@@ -44,9 +45,40 @@ fn list() -> Vec<Listed> {
     entries.filter_map(could_be).collect()
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(windows)]
+fn list() -> Vec<Listed> {
+    use windows_sys::Win32::System::Memory::{FILE_MAP_READ, FILE_MAP_WRITE};
+
+    use super::windows::{Mapping, objects};
+
+    let objects = objects::of_this_session().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the session's names cannot be listed");
+        Vec::new()
+    });
+    let could_be = |object: objects::Object| {
+        let name = SegmentName::new(&object.name).ok().filter(|_| object.kind == "Section")?;
+        let len = Mapping::open_for(&name, FILE_MAP_READ).ok()?.len() as u64;
+        let writable = Mapping::open_for(&name, FILE_MAP_READ | FILE_MAP_WRITE).is_ok();
+        // The generations of a ring are no segments of their own.
+        let beside = name
+            .as_str()
+            .rsplit_once(".tdlink.")
+            .is_some_and(|(of, _)| SegmentName::new(of).is_ok_and(|of| of.generation_of(name.as_str()).is_some()));
+        (!beside).then_some(Listed { name, len, uid: 0, writable })
+    };
+    objects.into_iter().filter_map(could_be).collect()
+}
+
+#[cfg(target_os = "macos")]
 fn list() -> Vec<Listed> {
     Vec::new()
+}
+
+/// Everything that has a name in this session, whatever it is. For tests that ask what they left.
+#[cfg(all(windows, any(test, feature = "test-util")))]
+pub fn session_objects() -> Vec<String> {
+    let all = super::windows::objects::of_this_session().expect("the session's names can be listed");
+    all.into_iter().map(|object| object.name).collect()
 }
 
 /// Puts the names that are most like `wanted` first.

@@ -61,6 +61,8 @@ pub use control::{ControlSegment, MAX_ROWS, PixelSegment, RowClaim, remove_pixel
 pub use error::{AccessError, SegmentError};
 #[cfg(target_os = "linux")]
 pub(crate) use holders::used_by_others;
+#[cfg(all(windows, any(test, feature = "test-util")))]
+pub use listing::session_objects;
 pub use listing::{Listed, live_names, nearest, sort_by_nearness};
 pub use memory::SlotMemory;
 pub use mutex::{Locked, NamedMutex};
@@ -142,7 +144,7 @@ impl Segment {
         Self { base, len, writable, pace: rows::Pace::default(), backing: Backing::Os(mapping) }
     }
 
-    /// No memory at all.
+    /// No memory, in place of some that is let go of.
     #[cfg(windows)]
     pub(crate) fn nothing() -> Self {
         Self::over(os::Mapping::none())

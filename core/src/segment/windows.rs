@@ -7,6 +7,7 @@
 pub(super) mod claim;
 pub(super) mod event;
 pub(super) mod mutex;
+pub(super) mod objects;
 mod owner;
 pub(super) mod security;
 
@@ -197,3 +198,6 @@ fn owned_or(handle: HANDLE, error: io::Error) -> io::Result<OwnedHandle> {
     // SAFETY: the handle was just opened, is not null, and nobody else closes it.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,10 +74,10 @@ fn rounds(rounds: u32, how: &str, width: u32) {
         }
     }
     println!("{how}: {rounds} rounds");
-    // What a crashed pair left is gone with the next one.
+    // What a crashed pair left is gone with the next one; on Windows it went with the pair.
     producer.kill();
     consumers.into_iter().for_each(Peer::kill);
-    assert_ne!(name.traces(), Vec::<String>::new(), "nothing was left to be cleaned");
+    assert_eq!(name.traces().is_empty(), cfg!(windows), "{:?}", name.traces());
     let producer = name.produce(ProducerOptions::latest(3)).unwrap();
     let mut consumer = name.attach(1).unwrap();
     send(&producer, 7);
@@ -129,6 +129,7 @@ fn a_killed_consumer_gives_its_leases_back() {
     }
 }
 
+#[cfg(target_os = "linux")] // stops a process
 #[test]
 fn who_stands_in_the_way_and_is_dead_is_found_without_any_tending() {
     let name = Name::new();
@@ -151,6 +152,7 @@ fn who_stands_in_the_way_and_is_dead_is_found_without_any_tending() {
     println!("let go after {:?}", began.elapsed());
 }
 
+#[cfg(target_os = "linux")] // stops a process
 #[test]
 fn a_stopped_consumer_holds_up_no_latest_producer_and_sees_whole_frames_afterwards() {
     let name = Name::new();

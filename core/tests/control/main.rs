@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What a producer and its consumers promise each other, between processes, on the real system.
+//!
+//! On Windows nobody can remove a name or cut memory short, the system tells neither who holds what nor who sleeps, and no
+//! process can be stopped: tests of that are Linux's alone.
 
-#![cfg(target_os = "linux")]
+#![cfg(any(target_os = "linux", windows))]
 
 mod ends;
 mod frames;
@@ -11,7 +14,9 @@ mod pace;
 mod peer;
 mod trust;
 
+#[cfg(target_os = "linux")]
 use std::fs;
+#[cfg(target_os = "linux")]
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -36,10 +41,12 @@ impl Name {
         Self(SegmentName::new(&format!("tdlink-ring-{}-{number}", std::process::id())).unwrap())
     }
 
+    #[cfg(target_os = "linux")]
     fn path(&self) -> PathBuf {
         Path::new("/dev/shm").join(self.0.as_str())
     }
 
+    #[cfg(target_os = "linux")]
     fn control_path(&self) -> PathBuf {
         Path::new("/dev/shm").join(self.0.control().as_str())
     }
@@ -54,31 +61,40 @@ impl Name {
 
     /// Everything in the system that carries the name.
     fn traces(&self) -> Vec<String> {
-        let names = fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let own = |found: &String| {
             let found = found.strip_prefix('.').unwrap_or(found);
             found.strip_prefix(self.0.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        names.filter(own).collect()
+        objects().into_iter().filter(own).collect()
     }
 
     #[track_caller]
     fn assert_nothing_left(&self) {
-        assert_eq!(self.traces(), Vec::<String>::new(), "left in /dev/shm");
+        assert_eq!(self.traces(), Vec::<String>::new(), "left in the system");
     }
 }
 
 impl Drop for Name {
     fn drop(&mut self) {
         let traces = self.traces();
+        #[cfg(target_os = "linux")]
         for trace in &traces {
             let _ = fs::remove_file(Path::new("/dev/shm").join(trace));
         }
         if !std::thread::panicking() {
-            assert_eq!(traces, Vec::<String>::new(), "left in /dev/shm");
+            assert_eq!(traces, Vec::<String>::new(), "left in the system");
         }
     }
 }
+
+/// Everything that has a name.
+#[cfg(target_os = "linux")]
+fn objects() -> Vec<String> {
+    fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[cfg(windows)]
+use tdlink_core::segment::session_objects as objects;
 
 fn attach(name: &SegmentName, leases: u32, interrupt: &Interrupt) -> Result<Consumer, ConsumeError> {
     Consumer::attach(name, &AttachOptions { leases, ..AttachOptions::default() }, interrupt.clone())

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Who waits for whom, and how long.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
 use rustix::thread::gettid;
 use tdlink_core::protocol::control::layout::{ROW_WAITING, Tables};
 use tdlink_core::protocol::control::{Consumer, Interrupt, Producer, ProducerOptions, Take, Wait};
+use tdlink_core::segment::{ControlSegment, OpenOptions};
 
+#[cfg(target_os = "linux")]
 use super::peer::Peer;
 use super::{Name, attach, next, send, spec, wait};
 
@@ -87,9 +88,13 @@ fn a_switch_keeps_no_memory_mapped() {
     assert!(producer.acquire_by(soon(), 0).unwrap().is_none());
     assert!(matches!(consumer.take().unwrap(), Take::NoLease));
     drop((consumer, producer));
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let kept: Vec<_> = maps.lines().filter(|line| line.contains(&format!("{}.", name.0))).collect();
-    assert_eq!(kept, Vec::<&str>::new());
+    if cfg!(target_os = "linux") {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let kept: Vec<_> = maps.lines().filter(|line| line.contains(&format!("{}.", name.0))).collect();
+        assert_eq!(kept, Vec::<&str>::new());
+    }
+    // On Windows the name stays as long as the memory.
+    name.assert_nothing_left();
     drop((ours, theirs));
 }
 
@@ -123,6 +128,7 @@ fn consumers_of_unequal_speed_each_get_every_frame_in_order() {
     });
 }
 
+#[cfg(target_os = "linux")] // stops a process
 #[test]
 fn one_that_stops_and_one_that_dies_are_let_go_and_the_others_lose_nothing() {
     let name = Name::new();
@@ -168,18 +174,21 @@ fn while_asleep(name: &Name, consumer: &mut Consumer, then: impl FnOnce() -> Ins
     let row = consumer.row();
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| {
+            #[cfg(target_os = "linux")]
             thread.store(gettid().as_raw_nonzero().get(), Ordering::Relaxed);
             let wait = wait(consumer);
             (wait, Instant::now())
         });
-        // It has said that it sleeps, and the kernel says that it does.
-        let file = File::open(name.control_path()).unwrap();
+        // It has said that it sleeps, and, where the kernel can be asked, that is what it says.
+        let control = ControlSegment::open(&name.0, &OpenOptions::default()).unwrap();
         let asleep = || {
-            let mut word = [0; 4];
-            file.read_exact_at(&mut word, Tables::OURS.row(row, ROW_WAITING) as u64).unwrap();
+            let said = control.segment().load_u32(Tables::OURS.row(row, ROW_WAITING), Ordering::Relaxed).unwrap() != 0;
+            if cfg!(windows) {
+                return said;
+            }
             let stat = format!("/proc/self/task/{}/stat", thread.load(Ordering::Relaxed));
             let stat = std::fs::read_to_string(stat).unwrap_or_default();
-            word != [0; 4] && stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
+            said && stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
         };
         while !asleep() {
             std::thread::yield_now();
@@ -212,18 +221,19 @@ fn the_end_crosses_at_once() {
     assert!(took[10] < Duration::from_millis(20), "it is left to the bounded wait: {took:?}");
 }
 
+#[cfg(target_os = "linux")] // asks the kernel who sleeps
 #[test]
 fn a_wake_up_that_is_lost_costs_no_more_than_the_bounded_wait() {
     let name = Name::new();
     let producer = name.produce(ProducerOptions::latest(3)).unwrap();
     let mut consumer = name.attach(1).unwrap();
-    let control = File::options().write(true).open(name.control_path()).unwrap();
-    let waiting = Tables::OURS.row(consumer.row(), ROW_WAITING) as u64;
+    let control = ControlSegment::open(&name.0, &OpenOptions::default()).unwrap();
+    let waiting = Tables::OURS.row(consumer.row(), ROW_WAITING);
     let mut took = Vec::new();
     for sent in 0..9 {
         let (wait, late) = while_asleep(&name, &mut consumer, || {
             // The producer does not see that anybody sleeps.
-            control.write_all_at(&[0; 4], waiting).unwrap();
+            control.segment().write(waiting, &[0; 4]).unwrap();
             let said = Instant::now();
             send(&producer, sent);
             said
@@ -238,6 +248,7 @@ fn a_wake_up_that_is_lost_costs_no_more_than_the_bounded_wait() {
     assert!(took[4] < Duration::from_millis(105), "{took:?}");
 }
 
+#[cfg(target_os = "linux")] // reads /proc
 #[test]
 fn waiting_uses_no_processor() {
     let name = Name::new();

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
 use rustix::process::{Pid, Signal, kill_process};
 use tdlink_core::protocol::control::{
     AttachOptions, ConsumeError, Consumer, Interrupt, ProduceError, Producer, ProducerOptions, ReadSlot, Take, Wait,
@@ -114,6 +115,7 @@ impl Peer {
     }
 
     /// SIGSTOP, and it stands still when this returns.
+    #[cfg(target_os = "linux")]
     pub fn stop(&self) {
         self.signal(Signal::STOP);
         let threads = format!("/proc/{}/task", self.child.id());
@@ -126,15 +128,17 @@ impl Peer {
         }
     }
 
+    #[cfg(target_os = "linux")]
     pub fn go_on(&self) {
         self.signal(Signal::CONT);
     }
 
+    #[cfg(target_os = "linux")]
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// SIGKILL, and gone when it returns.
+    /// SIGKILL, or TerminateProcess, and gone when it returns.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

@@ -2,9 +2,9 @@
 //! Peers that write what they like, and cut short what they can.
 
 use std::collections::hash_map::RandomState;
+#[cfg(target_os = "linux")]
 use std::fs::File;
 use std::hash::BuildHasher;
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use tdlink_core::field::Field;
@@ -12,24 +12,28 @@ use tdlink_core::protocol::control::layout::{
     EDITION, FREED, NEWEST, PRODUCER_WAITING, ROW_BYTES, ROW_CLAIM, ROW_LEASE, ROW_TAKEN, ROW_WAITING, SEGMENT_BYTES,
     SLOT_SEQUENCE, STATE, Tables, WAKE,
 };
+#[cfg(target_os = "linux")]
 use tdlink_core::protocol::control::{
-    AttachOptions, ConsumeError, Consumer, Interrupt, LayoutError, ProduceError, ProducerOptions, Stamps, Take,
+    AttachOptions, ConsumeError, Consumer, Interrupt, LayoutError, ProduceError, Take,
 };
+use tdlink_core::protocol::control::{ProducerOptions, Stamps};
+#[cfg(target_os = "linux")]
 use tdlink_core::segment::AccessError;
+use tdlink_core::segment::{ControlSegment, OpenOptions};
 
 use super::{Name, copy, draw, next, send};
 
 /// Somebody who has the control segment open and no manners.
 struct Hostile {
-    file: File,
+    control: ControlSegment,
     random: RandomState,
     turn: u64,
 }
 
 impl Hostile {
     fn of(name: &Name) -> Self {
-        let file = File::options().read(true).write(true).open(name.control_path()).unwrap();
-        Self { file, random: RandomState::new(), turn: 0 }
+        let control = ControlSegment::open(&name.0, &OpenOptions::default()).unwrap();
+        Self { control, random: RandomState::new(), turn: 0 }
     }
 
     fn number(&mut self) -> u64 {
@@ -45,7 +49,7 @@ impl Hostile {
     }
 
     fn put(&self, offset: usize, bytes: &[u8]) {
-        self.file.write_all_at(bytes, offset as u64).unwrap();
+        self.control.segment().write(offset, bytes).unwrap();
     }
 
     /// Garbage in every word that a consumer writes in row `row`.
@@ -164,6 +168,7 @@ fn garbage_anywhere_is_an_error_or_nothing_and_never_the_end() {
     assert!(said > 0, "nothing of all this was noticed");
 }
 
+#[cfg(target_os = "linux")] // nothing of the kind on Windows
 #[test]
 fn a_control_segment_that_is_cut_short_is_an_error_of_both_ends() {
     let name = Name::new();
@@ -171,7 +176,7 @@ fn a_control_segment_that_is_cut_short_is_an_error_of_both_ends() {
     let mut consumer = name.attach(1).unwrap();
     send(&producer, 1);
     let Take::Frame(held) = consumer.take().unwrap() else { panic!("no lease") };
-    Hostile::of(&name).file.set_len(0).unwrap();
+    File::options().write(true).open(name.control_path()).unwrap().set_len(0).unwrap();
     assert!(matches!(consumer.take(), Err(ConsumeError::Access(AccessError::Truncated { .. }))));
     assert!(matches!(producer.acquire(0), Err(ProduceError::Access(AccessError::Truncated { .. }))));
     assert!(consumer.wait_newer(Some(Instant::now())).is_err());
@@ -184,6 +189,7 @@ fn a_control_segment_that_is_cut_short_is_an_error_of_both_ends() {
     assert_eq!(next(&mut consumer), Ok(2));
 }
 
+#[cfg(target_os = "linux")] // nothing of the kind on Windows
 #[test]
 fn pixels_that_are_cut_short_are_an_error_and_a_new_description_mends_it() {
     let name = Name::new();
@@ -205,6 +211,7 @@ fn pixels_that_are_cut_short_are_an_error_and_a_new_description_mends_it() {
     assert_eq!(next(&mut consumer), Ok(2));
 }
 
+#[cfg(target_os = "linux")] // nothing of the kind on Windows
 #[test]
 fn a_file_of_somebody_else_is_neither_believed_nor_removed() {
     let name = Name::new();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Either side is killed.
 
+#[cfg(target_os = "linux")]
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -101,13 +102,15 @@ fn a_producer_takes_over_what_a_killed_python_left_and_the_other_way_round() {
         let mut python = name.writer(slots, "latest");
         python.expect("publish 1", "published 1");
         python.kill();
-        assert!(!name.traces().is_empty());
+        assert_eq!(name.traces().is_empty(), cfg!(windows));
         let mut rust = Peer::rust();
         rust.expect(&format!("produce {} {}", name.0, 5 - slots), "ready");
-        rust.expect("send 2", "2");
+        // What a killed one counted up to is known where its memory stays.
+        let stays = cfg!(target_os = "linux");
+        rust.expect("send 2", if stays { "2" } else { "1" });
         rust.kill();
         let mut python = name.writer(slots, "latest");
-        python.expect("publish 3", "published 3");
+        python.expect("publish 3", if stays { "published 3" } else { "published 1" });
         let mut reader = name.reader(0);
         reader.expect("read 60", "frame 3 copied");
         reader.exit();
@@ -116,6 +119,7 @@ fn a_producer_takes_over_what_a_killed_python_left_and_the_other_way_round() {
     }
 }
 
+#[cfg(target_os = "linux")] // what is killed leaves nothing on Windows
 #[test]
 fn what_a_killed_pair_left_is_removed_by_the_next_reader_of_either_language() {
     for slots in [1, 2, 4] {
@@ -144,6 +148,7 @@ fn what_a_killed_pair_left_is_removed_by_the_next_reader_of_either_language() {
     }
 }
 
+#[cfg(target_os = "linux")] // forks
 #[test]
 fn a_forked_child_keeps_neither_row_nor_name_of_a_python_that_was_killed() {
     let name = Name::new();
@@ -226,9 +231,11 @@ fn python_may_be_killed_at_any_moment_of_reading() {
     }
 }
 
+#[cfg(target_os = "linux")]
 /// A process that nobody waits for, until it is killed here.
 struct Child(String);
 
+#[cfg(target_os = "linux")]
 impl Drop for Child {
     fn drop(&mut self) {
         let _ = Command::new("kill").args(["-9", &self.0]).status();

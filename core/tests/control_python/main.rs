@@ -2,14 +2,20 @@
 //! Both ends against examples/python/tdlink.py, which speaks the same bytes from docs/protocol/control.md alone. It is
 //! driven by tests/peers/ring.py; every 8 bytes of a frame say its number, and so does `offset` beside them.
 
-#![cfg(target_os = "linux")]
+//!
+//! On Windows nobody can remove a name, the system does not fork, and what is killed leaves nothing: tests of that are
+//! Linux's alone.
+
+#![cfg(any(target_os = "linux", windows))]
 
 mod crash;
 mod frames;
 mod peer;
 mod strangers;
 
+#[cfg(target_os = "linux")]
 use std::fs;
+#[cfg(target_os = "linux")]
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -35,6 +41,7 @@ impl Name {
         Self(SegmentName::new(&format!("tdlink-python-{}-{number}", std::process::id())).unwrap())
     }
 
+    #[cfg(target_os = "linux")]
     fn control_path(&self) -> PathBuf {
         Path::new("/dev/shm").join(self.0.control().as_str())
     }
@@ -71,32 +78,41 @@ impl Name {
 
     /// Everything in the system that carries the name.
     fn traces(&self) -> Vec<String> {
-        let names = fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let own = |found: &String| {
             let found = found.strip_prefix('.').unwrap_or(found);
             found.strip_prefix(self.0.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        names.filter(own).collect()
+        objects().into_iter().filter(own).collect()
     }
 
     #[track_caller]
     fn assert_nothing_left(&self) {
-        assert_eq!(self.traces(), Vec::<String>::new(), "left in /dev/shm");
+        assert_eq!(self.traces(), Vec::<String>::new(), "left in the system");
     }
 }
 
 impl Drop for Name {
     fn drop(&mut self) {
         let traces = self.traces();
+        #[cfg(target_os = "linux")]
         for trace in &traces {
             let path = Path::new("/dev/shm").join(trace);
             let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
         }
         if !std::thread::panicking() {
-            assert_eq!(traces, Vec::<String>::new(), "left in /dev/shm");
+            assert_eq!(traces, Vec::<String>::new(), "left in the system");
         }
     }
 }
+
+/// Everything that has a name.
+#[cfg(target_os = "linux")]
+fn objects() -> Vec<String> {
+    fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[cfg(windows)]
+use tdlink_core::segment::session_objects as objects;
 
 fn spec(width: u32, height: u32) -> FrameSpec {
     let format = PixelFormat::new(SampleType::U8, 4, ChannelOrder::Rgba).unwrap();

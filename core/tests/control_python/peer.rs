@@ -10,8 +10,8 @@ use tdlink_core::segment::SegmentName;
 
 use super::{send, spec};
 
-/// Python with numpy from the system's packages, whatever else is first in PATH.
-const PYTHON: &str = "/usr/bin/python3";
+/// Python with numpy: from the system's packages, whatever else is first in PATH; on Windows the one in PATH.
+const PYTHON: &str = if cfg!(windows) { "python" } else { "/usr/bin/python3" };
 /// Marks answers of this program among what the test harness prints.
 const ANSWER: &str = "answer: ";
 
@@ -71,7 +71,7 @@ impl Peer {
         assert_eq!(self.ask(order), answer, "to {order:?}");
     }
 
-    /// SIGKILL, and gone when it returns.
+    /// SIGKILL, or TerminateProcess, and gone when it returns.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

@@ -27,10 +27,6 @@ pub fn clippy() -> Outcome {
     lint(&["--workspace", "--no-default-features"])
 }
 
-pub fn windows() -> Outcome {
-    other_target("x86_64-pc-windows-gnu")
-}
-
 pub fn macos() -> Outcome {
     other_target("aarch64-apple-darwin")
 }

@@ -12,7 +12,7 @@ use crate::emulated;
 use crate::fail;
 use crate::run::{Outcome, Trouble, say};
 use crate::setup::{self, Need};
-use crate::test;
+use crate::{dist, test, windows};
 
 /// What became of a lane.
 enum Verdict {
@@ -40,7 +40,6 @@ const fn lane(name: &'static str, about: &'static str, run: fn() -> Outcome) -> 
 const LANES: &[Lane] = &[
     lane("fmt", "every file is formatted", lanes::fmt),
     lane("clippy", "no warning, with and without default features, in tests and benches too", lanes::clippy),
-    lane("windows", "the core compiles for Windows without a warning (not run there)", lanes::windows),
     lane("macos", "the core compiles for macOS without a warning (not run there)", lanes::macos),
     lane("doc", "the documentation builds without a warning", lanes::doc),
     lane("deny", "licences, sources and bans of what we depend on", deny::run),
@@ -56,6 +55,8 @@ const LANES: &[Lane] = &[
     lane("cuda", "the CUDA elements and the core on the emulated driver", emulated::lanes::cuda),
     lane("cuda-1.28", "the CUDA elements, the same binaries, with GStreamer 1.28", emulated::lanes::cuda_newer),
     lane("ptx", "the compiled kernels are those of the sources, byte for byte", crate::ptx::check),
+    lane("windows", "built for Windows, tested and packed under Wine; checked for MSVC and macOS", windows::lane),
+    lane("dist", "packages for Linux, unpacked and used", dist::lane),
     lane("examples", "the examples compile, the Python ones too", lanes::examples),
     lane("miri", "the core's tests on the heap under Miri", lanes::miri),
     lane("loom", "the ring under a model checker, as it is and broken in each way that must be found", lanes::loom),

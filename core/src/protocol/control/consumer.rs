@@ -274,6 +274,11 @@ impl Consumer {
         let edition = ring::edition(words);
         if edition != self.edition {
             // Odd: it is about to be said.
+            #[cfg(windows)]
+            if !edition.is_multiple_of(2) && self.description.pixels.name == self.link.name.as_str() {
+                // The raw section cannot grow while we have it open. It is opened again with the description.
+                self.pixels = Arc::new(Segment::nothing());
+            }
             return Ok(if edition.is_multiple_of(2) && self.respec()? { Some(Wait::Respec) } else { None });
         }
         Ok(match state {

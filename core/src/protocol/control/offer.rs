@@ -200,6 +200,10 @@ impl Offer {
         let in_place = self.options.slots == 1 || self.memory.is_none();
         if in_place {
             ring::begin_edition(words, self.edition);
+            if cfg!(windows) && self.memory.is_some() {
+                // A section cannot grow while anybody has it open: readers that sleep let go of it now.
+                self.ring()?;
+            }
         }
         // Should a raw segment not change its size, its old description goes on under a new number.
         let (generation, outcome) = match self.make_memory(&spec, acquired) {

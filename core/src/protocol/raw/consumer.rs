@@ -133,6 +133,8 @@ pub struct Consumer {
     /// When the last whole frame was read.
     last: Option<Duration>,
     clock: Instant,
+    #[cfg(windows)]
+    idle: Option<super::idle::Idle>,
 }
 
 impl Consumer {
@@ -149,7 +151,13 @@ impl Consumer {
         open: OpenOptions,
     ) -> Result<Self, ConsumeError> {
         layout.shape()?;
-        Self::over(name.as_str(), Arc::new(Segment::open(name, open)?), layout, to, pixels)
+        let consumer = Self::over(name.as_str(), Arc::new(Segment::open(name, open)?), layout, to, pixels)?;
+        #[cfg(windows)]
+        let consumer = {
+            let idle = super::idle::Idle::new(name.clone(), consumer.reader.shape.needed);
+            Self { idle: Some(idle), ..consumer }
+        };
+        Ok(consumer)
     }
 
     pub(super) fn over(
@@ -179,6 +187,8 @@ impl Consumer {
             fresh: true,
             last: None,
             clock: Instant::now(),
+            #[cfg(windows)]
+            idle: None,
         })
     }
 
@@ -192,9 +202,30 @@ impl Consumer {
     /// Most changes are seen at once. Any change that stays is seen after ⌈bytes / 16 KiB⌉ looks (a 4K RGBA frame: 2025)
     /// if the last frame was the first for 100 ms, or if as many looks have been taken since.
     ///
+    /// Windows: after a second without news the section is let go of, so that its sender can make it anew, and opened for
+    /// a look ten times a second.
+    ///
     /// # Errors
-    /// The memory was cut short.
+    /// The memory was cut short, or cannot be opened any more.
     pub fn look(&mut self) -> Result<Look, ConsumeError> {
+        #[cfg(windows)]
+        if let Some(idle) = &mut self.idle {
+            match idle.turn(self.clock.elapsed())? {
+                super::idle::Turn::Look => {}
+                super::idle::Turn::LookAt(segment) => self.segment = segment,
+                super::idle::Turn::Away => return Ok(Look::Same),
+            }
+            let look = self.look_at_memory()?;
+            let now = self.clock.elapsed();
+            if self.idle.as_mut().is_some_and(|idle| idle.looked(now, look == Look::Changed)) {
+                self.segment = Arc::new(Segment::nothing());
+            }
+            return Ok(look);
+        }
+        self.look_at_memory()
+    }
+
+    fn look_at_memory(&mut self) -> Result<Look, ConsumeError> {
         let (segment, offset) = (&self.segment, self.reader.shape.offset);
         let read = |at: usize, bytes: &mut [u8]| segment.read(offset + at, bytes);
         self.front.look(self.clock.elapsed(), read)?;
@@ -237,6 +268,8 @@ impl Consumer {
     /// `dst` too small, or the memory was cut short.
     pub fn read(&mut self, dst: &mut [u8], stride: usize) -> Result<FrameRead, ConsumeError> {
         self.reader.check(dst, stride)?;
+        #[cfg(windows)]
+        self.back()?;
         self.look()?;
         let mut torn_attempts = 0;
         if self.failed >= CHASED {
@@ -337,7 +370,21 @@ impl Consumer {
     /// `frame` too small, or the memory was cut short.
     pub fn same_as(&mut self, frame: &[u8], stride: usize) -> Result<bool, ConsumeError> {
         self.reader.check(frame, stride)?;
+        #[cfg(windows)]
+        if self.idle.as_ref().is_some_and(super::idle::Idle::is_away) {
+            // It was let go of because nothing changed.
+            return Ok(true);
+        }
         Ok(self.reader.same(&self.segment, frame, stride)?)
+    }
+
+    /// Opens the section again if it was let go of.
+    #[cfg(windows)]
+    fn back(&mut self) -> Result<(), ConsumeError> {
+        let now = self.clock.elapsed();
+        let Some(idle) = self.idle.as_mut().filter(|idle| idle.is_away()) else { return Ok(()) };
+        self.segment = idle.back(now)?;
+        Ok(())
     }
 
     /// Bytes of the segment, foreign ones in front and spare ones behind included.
@@ -355,6 +402,10 @@ impl Consumer {
     /// # Errors
     /// The system cannot tell.
     pub fn standing(&mut self) -> Result<Standing, ConsumeError> {
+        #[cfg(windows)]
+        if let Some(idle) = self.idle.as_ref().filter(|idle| idle.is_away()) {
+            return Ok(if idle.is_gone() { Standing::Gone } else { Standing::Here });
+        }
         let (found, needed) = (self.segment.current_len()?, self.reader.shape.needed);
         if found < needed {
             return Ok(Standing::Shrunk { found, needed });

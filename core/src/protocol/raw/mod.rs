@@ -7,6 +7,8 @@
 mod chase;
 mod consumer;
 mod front;
+#[cfg(windows)]
+mod idle;
 pub(in crate::protocol) mod layout;
 pub(in crate::protocol) mod news;
 mod producer;

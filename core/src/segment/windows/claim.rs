@@ -3,21 +3,21 @@
 //!
 //! (A mutex that is owned would belong to a thread, and look abandoned when that one thread ends.)
 //!
-//! The event of a live producer is `NAME.tdlink.producer.N`; it is set when another one takes the name. The producer
-//! that was robbed may keep its event for long, so the next one uses another N. Events are looked at and made under a
-//! mutex that is held for this moment only.
+//! The event of a live producer is `NAME.tdlink.producer.N`; it is set when another one takes the name, and when its
+//! producer ends. The producer that was robbed may keep its event for long, so the next one uses another N. Whoever looks
+//! at an event has it open, and so keeps the dead alive for that moment: events are looked at and made under a mutex.
 
 use std::io;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
 
 use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, WAIT_ABANDONED, WAIT_OBJECT_0};
 use windows_sys::Win32::System::Threading::{
-    CreateEventW, CreateMutexW, EVENT_MODIFY_STATE, OpenEventW, ReleaseMutex, SYNCHRONIZATION_SYNCHRONIZE, SetEvent,
+    CreateEventW, CreateMutexW, EVENT_MODIFY_STATE, OpenEventW, ReleaseMutex, SYNCHRONIZATION_SYNCHRONIZE,
     WaitForSingleObject,
 };
 
 use super::security::CurrentUserOnly;
-use super::{failed, owned, wide};
+use super::{event, failed, owned, wide};
 use crate::segment::{SegmentError, SegmentName};
 
 /// Producers of one name that can be alive at once, all but one of them robbed.
@@ -47,8 +47,7 @@ impl Claim {
                     return Err(SegmentError::LiveProducer { name: name.as_str().to_owned(), pid: None });
                 }
                 Some(event) => {
-                    // SAFETY: the handle is open and an event.
-                    unsafe { SetEvent(event.as_raw_handle()) };
+                    event::set(&event);
                     robbed = true;
                 }
             }
@@ -62,6 +61,7 @@ impl Claim {
 
     /// Whether somebody has claimed `name` and not lost it.
     pub(in crate::segment) fn exists(name: &SegmentName) -> Result<bool, SegmentError> {
+        let _turn = Turn::wait(name)?;
         for number in 0..PRODUCERS {
             let event = open(name, number).map_err(|err| failed("looking for a producer", name, err))?;
             if event.is_some_and(|event| !is_set(&event)) {
@@ -85,6 +85,23 @@ impl Claim {
     /// Whether another producer took the name.
     pub(in crate::segment) fn is_lost(&self) -> bool {
         is_set(&self.event)
+    }
+}
+
+#[cfg(test)]
+impl Claim {
+    /// Ends as with a process that was killed: the system closes the event, and nobody sets it.
+    pub(super) fn die(self) {
+        let claim = std::mem::ManuallyDrop::new(self);
+        // SAFETY: the handle is open, and nobody closes it again.
+        unsafe { windows_sys::Win32::Foundation::CloseHandle(claim.event.as_raw_handle()) };
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // The event may stay for a moment: programs that know nothing of turns look at it as well.
+        event::set(&self.event);
     }
 }
 

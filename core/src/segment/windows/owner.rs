@@ -14,8 +14,9 @@ use super::claim::Claim;
 use super::{Mapping, create_section};
 use crate::segment::{Acquired, CreateOptions, Published, Segment, SegmentError, SegmentName};
 
-/// How often a section that is too small is given up and asked for again, while its readers may be closing it.
-const TRIES: u32 = 20;
+/// How often a section that is too small is given up and asked for again, while its readers may be closing it. A reader
+/// of ours may look up only with its next frame.
+const TRIES: u32 = 50;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -75,7 +76,7 @@ impl Owner {
             return Ok(());
         }
         // Our own view would keep the section alive.
-        self.segment = Arc::new(Segment::over(Mapping::none()));
+        self.segment = Arc::new(Segment::nothing());
         let found = settle(&self.name, len)?;
         self.segment = found.segment;
         if found.is_new && self.acquired == Acquired::Adopted {

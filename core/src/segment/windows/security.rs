@@ -54,7 +54,7 @@ impl CurrentUserOnly {
 }
 
 /// A `TOKEN_USER` with the identifier that it points to, in one buffer.
-fn token_user() -> io::Result<Vec<u64>> {
+pub(super) fn token_user() -> io::Result<Vec<u64>> {
     let mut token = ptr::null_mut();
     // SAFETY: the pseudo handle needs no closing.
     let process = unsafe { GetCurrentProcess() };

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A tar archive and a Debian package.
+//!
+//! The package is made by dpkg-deb from `packaging/control`. (cargo-deb has no binary that the package registries of this
+//! lane carry; building it takes longer than all else here, for a package of one library.)
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{copy, failed, folder, paper, papers, size_of, stage, version, write};
+use crate::fail;
+use crate::run::{self, Outcome, Trouble, say};
+use crate::setup::{self, Need};
+
+const TARGET: &str = "x86_64-linux-gnu";
+
+pub struct Packages {
+    tar: PathBuf,
+    deb: PathBuf,
+}
+
+pub fn build() -> Outcome<Packages> {
+    setup::ensure(&[Need::Build])?;
+    let version = version()?;
+    run::check(run::cargo().args(["build", "--locked", "--profile", "dist", "--package", "gst-plugin-tdlink"]))?;
+    let library = run::target().join("dist/libgsttdlink.so");
+    let glibc = glibc(&std::fs::read(&library).map_err(|err| failed(&library, &err))?)?;
+    let readme = paper("README-linux.md")?.replace("@GLIBC@", &glibc);
+
+    let name = format!("tdlink-{version}-linux-x86_64");
+    let top = stage(&name)?;
+    copy(&library, &top.join("lib/gstreamer-1.0/libgsttdlink.so"))?;
+    papers(&top, &readme)?;
+    let tar = folder().join(format!("{name}.tar.gz"));
+    let mut command = Command::new("tar");
+    command.args(["--create", "--gzip", "--owner=0", "--group=0", "--sort=name", "--file"]).arg(&tar);
+    run::check(command.arg("--directory").arg(folder().join("stage")).arg(&name))?;
+    say(format_args!("{name}.tar.gz: {} KB", size_of(&tar) / 1000));
+
+    if run::which("dpkg-deb").is_none() {
+        return Err(Trouble::Machine("no dpkg-deb to make the Debian package with".into()));
+    }
+    let name = format!("gst-plugin-tdlink_{version}_amd64");
+    let top = stage(&name)?;
+    copy(&library, &top.join(format!("usr/lib/{TARGET}/gstreamer-1.0/libgsttdlink.so")))?;
+    let papers_at = top.join("usr/share/doc/gst-plugin-tdlink");
+    papers(&papers_at, &readme)?;
+    std::fs::rename(papers_at.join("LICENSE"), papers_at.join("copyright")).map_err(|err| failed(&papers_at, &err))?;
+    let control = paper("control")?.replace("@VERSION@", &version).replace("@GLIBC@", &glibc);
+    let kilobytes = size_of(&library).div_ceil(1024) + 64;
+    write(&top.join("DEBIAN/control"), &control.replace("@SIZE@", &kilobytes.to_string()))?;
+    let deb = folder().join(format!("{name}.deb"));
+    run::check(Command::new("dpkg-deb").args(["--build", "--root-owner-group"]).arg(&top).arg(&deb))?;
+    Ok(Packages { tar, deb })
+}
+
+/// The newest version of glibc whose symbols the library asks for.
+fn glibc(library: &[u8]) -> Outcome<String> {
+    const MARK: &[u8] = b"GLIBC_2.";
+    let places = library.windows(MARK.len()).enumerate().filter(|(_, bytes)| *bytes == MARK);
+    let newest = places.filter_map(|(at, _)| {
+        let digits = library[at + MARK.len()..].iter().take_while(|byte| byte.is_ascii_digit());
+        String::from_utf8(digits.copied().collect()).ok()?.parse::<u32>().ok()
+    });
+    let newest = newest.max().ok_or_else(|| Trouble::Failed("the library asks for no glibc".into()))?;
+    Ok(format!("2.{newest}"))
+}
+
+/// Builds both, and uses what is in them.
+pub fn lane() -> Outcome {
+    setup::ensure(&[Need::Build, Need::Media])?;
+    let packages = build()?;
+    let from_tar = stage("from-tar")?;
+    run::check(
+        Command::new("tar").arg("--extract").arg("--file").arg(&packages.tar).arg("--directory").arg(&from_tar),
+    )?;
+    let inner = from_tar.join(format!("tdlink-{}-linux-x86_64/lib/gstreamer-1.0", version()?));
+    works(&inner)?;
+    let from_deb = stage("from-deb")?;
+    run::check(Command::new("dpkg-deb").arg("--extract").arg(&packages.deb).arg(&from_deb))?;
+    works(&from_deb.join(format!("usr/lib/{TARGET}/gstreamer-1.0")))?;
+    run::check(Command::new("dpkg-deb").arg("--info").arg(&packages.deb))?;
+    cinstall()
+}
+
+/// The one file in `plugins` is a plugin whose source shows what its sink was given.
+fn works(plugins: &Path) -> Outcome {
+    let registry = plugins.join("registry.bin");
+    let gst = |program: &str| {
+        let mut command = Command::new(program);
+        command.env("GST_PLUGIN_PATH", plugins).env("GST_REGISTRY", &registry);
+        command
+    };
+    let said = run::ask(gst("gst-inspect-1.0").arg("tdlink")).unwrap_or_default();
+    let lists = |element: &str| said.lines().any(|line| line.trim_start().starts_with(&format!("{element}:")));
+    if !["tdshmsink", "tdshmsrc"].iter().all(|element| lists(element)) {
+        fail!("gst-inspect-1.0 with GST_PLUGIN_PATH={} says:\n{said}", plugins.display());
+    }
+    let name = format!("tdlink-dist-{}", std::process::id());
+    let caps = "video/x-raw,format=RGBA,width=64,height=48,framerate=30/1";
+    let sink = format!("videotestsrc is-live=true num-buffers=90 ! {caps} ! tdshmsink shm-name={name} slots=3");
+    let source = format!("tdshmsrc shm-name={name} num-buffers=5 connection-timeout=20 ! fakesink");
+    let mut ends = run::Companion::start("the source", gst("gst-launch-1.0").args(source.split(' ')))?;
+    let mut writer = run::Companion::start("the sink", gst("gst-launch-1.0").args(sink.split(' ')))?;
+    ends.finish(std::time::Duration::from_secs(30))?;
+    writer.finish(std::time::Duration::from_secs(30))
+}
+
+/// `cargo cinstall`, as distributions build it, if cargo-c is there.
+fn cinstall() -> Outcome {
+    if run::which("cargo-cinstall").is_none() {
+        say("cargo cinstall is NOT RUN: cargo-c is not installed (its metadata is in Cargo.toml)");
+        return Ok(());
+    }
+    let destination = stage("cinstall")?;
+    run::check(run::cargo().args(["cinstall", "--locked", "--prefix=/usr", "--destdir"]).arg(&destination))?;
+    let mut found = Command::new("find");
+    match run::ask(found.arg(&destination).args(["-name", "libgsttdlink.so"])).filter(|path| !path.is_empty()) {
+        Some(path) => works(Path::new(&path).parent().unwrap_or(&destination)),
+        None => fail!("cargo cinstall put no libgsttdlink.so into {}", destination.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_glibc_counts_by_number_not_by_letter() {
+        let glibc = |bytes: &[u8]| glibc(bytes).ok();
+        assert_eq!(glibc(b"..GLIBC_2.4\0GLIBC_2.34\0GLIBC_2.17\0GLIBC_PRIVATE"), Some("2.34".into()));
+        assert_eq!(glibc(b"nothing"), None);
+    }
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MPL-2.0
+//! `cargo xtask dist`: what users install, in `target/dist/`.
+
+mod linux;
+mod windows;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::run::{self, Outcome, Trouble, say};
+use crate::setup::{self, Need};
+
+pub use linux::lane;
+pub use windows::{Packages as WindowsPackages, build as build_for_windows};
+
+pub fn run(words: &[&str]) -> Outcome {
+    match words {
+        [] => {
+            linux::build()?;
+            build_for_windows(&crate::windows::Kit::set_up(&[])?).map(drop)
+        }
+        ["linux"] => linux::build().map(drop),
+        ["windows", options @ ..] => build_for_windows(&crate::windows::Kit::set_up(options)?).map(drop),
+        _ => Err(Trouble::Usage(format!("dist {}: expected nothing, linux or windows", words.join(" ")))),
+    }?;
+    say(format_args!("packages are in {}", folder().display()));
+    Ok(())
+}
+
+/// Where packages go.
+fn folder() -> PathBuf {
+    run::target().join("dist")
+}
+
+/// The version of the workspace.
+fn version() -> Outcome<String> {
+    let manifest = read(&run::root().join("Cargo.toml"))?;
+    let version = manifest.lines().find_map(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));
+    version.map(str::to_owned).ok_or_else(|| Trouble::Failed("Cargo.toml has no version".into()))
+}
+
+/// An empty folder to put a package's files into.
+fn stage(name: &str) -> Outcome<PathBuf> {
+    let folder = folder().join("stage").join(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).map_err(|err| failed(&folder, &err))?;
+    }
+    std::fs::create_dir_all(&folder).map_err(|err| failed(&folder, &err))?;
+    Ok(folder)
+}
+
+fn copy(from: &Path, to: &Path) -> Outcome {
+    if let Some(folder) = to.parent() {
+        std::fs::create_dir_all(folder).map_err(|err| failed(folder, &err))?;
+    }
+    std::fs::copy(from, to).map(drop).map_err(|err| failed(from, &err))
+}
+
+fn write(to: &Path, text: &str) -> Outcome {
+    if let Some(folder) = to.parent() {
+        std::fs::create_dir_all(folder).map_err(|err| failed(folder, &err))?;
+    }
+    std::fs::write(to, text).map_err(|err| failed(to, &err))
+}
+
+fn read(file: &Path) -> Outcome<String> {
+    std::fs::read_to_string(file).map_err(|err| failed(file, &err))
+}
+
+fn failed(file: &Path, err: &std::io::Error) -> Trouble {
+    Trouble::Machine(format!("{}: {err}", file.display()))
+}
+
+/// The files that every package has: licence, changes, and how to install this one.
+fn papers(folder: &Path, readme: &str) -> Outcome {
+    for paper in ["LICENSE", "CHANGELOG.md"] {
+        copy(&run::root().join(paper), &folder.join(paper))?;
+    }
+    write(&folder.join("README.md"), readme)
+}
+
+fn paper(name: &str) -> Outcome<String> {
+    read(&run::root().join("packaging").join(name))
+}
+
+/// Packs `from` as packaging/pack.py does, and gives the archive.
+fn pack(kind: &str, from: &Path, name: &str) -> Outcome<PathBuf> {
+    setup::ensure(&[Need::Python])?;
+    let python = setup::python().ok_or_else(|| Trouble::Machine("no python3".into()))?;
+    let archive = folder().join(name);
+    let mut command = Command::new(python);
+    command.arg("-B").arg(run::root().join("packaging/pack.py")).arg(kind).arg(from).arg(&archive);
+    run::check(&mut command)?;
+    say(format_args!("{name}: {} KB", size_of(&archive) / 1000));
+    Ok(archive)
+}
+
+fn size_of(file: &Path) -> u64 {
+    file.metadata().map_or(0, |found| found.len())
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A zip for GStreamer's installer, and a wheel for GStreamer from pip.
+
+use std::path::PathBuf;
+
+use super::{copy, pack, paper, papers, stage, version, write};
+use crate::run::{self, Outcome};
+use crate::windows::Kit;
+
+pub struct Packages {
+    pub zip: PathBuf,
+    pub wheel: PathBuf,
+    /// The plugin's name in the zip.
+    pub plugin: &'static str,
+}
+
+const PLUGIN: &str = "lib/gstreamer-1.0/gsttdlink.dll";
+
+/// The launchers of GStreamer's wheels tell GStreamer of this package's folder and a few like it, and of no other. It is
+/// where all its plugins are.
+const BUNDLE: &str = "gstreamer_plugins";
+
+pub fn build(kit: &Kit) -> Outcome<Packages> {
+    let version = version()?;
+    let mut cargo = kit.cargo(Kit::TARGET);
+    run::check(cargo.args(["build", "--locked", "--profile", "dist", "--package", "gst-plugin-tdlink"]))?;
+    let library = kit.built("dist/gsttdlink.dll");
+
+    let name = format!("tdlink-{version}-windows-x64");
+    let top = stage(&name)?;
+    copy(&library, &top.join(PLUGIN))?;
+    papers(&top, &paper("README-windows.md")?.replace("VERSION", &version))?;
+    let zip = pack("zip", &top, &format!("{name}.zip"))?;
+
+    let name = format!("tdlink-{version}-py3-none-win_amd64.whl");
+    let top = stage(&name)?;
+    copy(&library, &top.join(BUNDLE).join(PLUGIN))?;
+    copy(&run::root().join("examples/python/tdlink.py"), &top.join("tdlink.py"))?;
+    let info = top.join(format!("tdlink-{version}.dist-info"));
+    copy(&run::root().join("LICENSE"), &info.join("licenses/LICENSE"))?;
+    write(&info.join("METADATA"), &metadata(&version))?;
+    write(
+        &info.join("WHEEL"),
+        "Wheel-Version: 1.0\nGenerator: tdlink\nRoot-Is-Purelib: false\nTag: py3-none-win_amd64\n",
+    )?;
+    let wheel = pack("wheel", &top, &name)?;
+    Ok(Packages { zip, wheel, plugin: PLUGIN })
+}
+
+fn metadata(version: &str) -> String {
+    format!(
+        "Metadata-Version: 2.1\n\
+         Name: tdlink\n\
+         Version: {version}\n\
+         Summary: GStreamer elements for TouchDesigner's shared buffers\n\
+         License: MPL-2.0\n\
+         Requires-Python: >=3.9\n\
+         Requires-Dist: gstreamer-plugins>=1.28\n\
+         Provides-Extra: python\n\
+         Requires-Dist: numpy; extra == \"python\"\n\
+         \n\
+         A plugin for GStreamer from pip (`pip install gstreamer-bundle`): tdshmsrc and tdshmsink. The module `tdlink` \
+         speaks the same control segments from Python; it needs numpy (`pip install tdlink[python]`).\n"
+    )
+}
