@@ -457,51 +457,6 @@ fn a_source_that_waits_uses_next_to_no_processor() {
     sink.stop();
 }
 
-/// The pool that a sink offers for frames of `info`.
-fn pool_of(sink: &gst::Element, info: &VideoInfo) -> gst::BufferPool {
-    let caps = info.to_caps().expect("caps of an info");
-    let mut query = gst::query::Allocation::new(Some(&caps), true);
-    let pad = sink.static_pad("sink").expect("a sink has a pad");
-    assert!(pad.query(&mut query), "the sink answers");
-    let offered = query.allocation_pools().find_map(|(pool, ..)| pool).expect("it offers a pool");
-    offered.set_active(true).expect("it can be used");
-    offered
-}
-
-#[test]
-fn other_caps_come_while_upstream_waits_for_a_slot() {
-    let name = Name::new("waiting");
-    let (large, small) = (info(VideoFormat::Rgba, 640, 480), info(VideoFormat::Rgba, 64, 64));
-    let (sink, feed) = fed(&name, &large, "slots=3 delivery=lossless lossless-timeout=2000");
-    feed.push_buffer(numbered(&large, 0)).expect("it is taken");
-    sink.wait_message("tdlink-published");
-    let mut stopped = Peer::launch(&format!("tdshmsrc shm-name={name} ! fakesink"));
-    stopped.hear("tdlink-connected", PATIENCE);
-    stopped.signal("-STOP");
-    let pool = pool_of(&sink.element("k"), &large);
-    let waiter = std::thread::spawn({
-        let pool = pool.clone();
-        move || {
-            // All of them, until there is nothing but the wait; private memory ends it.
-            let mut buffers: Vec<gst::Buffer> = Vec::new();
-            while buffers.len() < 8 {
-                buffers.push(pool.acquire_buffer(None).expect("a buffer, whatever its memory"));
-            }
-            buffers.iter().map(|buffer| buffer.size()).collect::<Vec<_>>()
-        }
-    });
-    feed.push_buffer(numbered(&large, 1)).expect("it is taken");
-    feed.push_buffer(numbered(&large, 2)).expect("it is taken");
-    feed.set_caps(Some(&small.to_caps().expect("caps of an info")));
-    feed.push_buffer(numbered(&small, 3)).expect("it is taken");
-    poll("the frame of the other caps", PATIENCE, || (sink.stat("k", "frames") >= 4).then_some(()));
-    assert_eq!(waiter.join().expect("it ends"), [large.size(); 8]);
-    stopped.kill();
-    sink.assert_no_error();
-    sink.stop();
-    drop(pool);
-}
-
 #[test]
 fn a_lossless_reader_gets_every_frame_beside_others_that_stand_still() {
     for slots in [2, 3, 4] {

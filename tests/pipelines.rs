@@ -387,7 +387,10 @@ fn a_hundred_starts_and_stops_leave_nothing_behind() {
         assert_eq!(mappings(), 0, "nothing is mapped after stop {cycle}");
         assert_eq!(name.leftovers(), [""; 0], "nothing is published after stop {cycle}");
         let after = descriptors();
-        assert_eq!(before.get_or_insert_with(|| after.clone()), &after, "descriptors after stop {cycle}");
+        // A test before this one, in the same process, may still be letting go of its own.
+        let before: &Vec<String> = before.get_or_insert_with(|| after.clone());
+        let new: Vec<&String> = after.iter().filter(|descriptor| !before.contains(descriptor)).collect();
+        assert!(new.is_empty() && after.len() <= before.len(), "after stop {cycle} there are {new:?} more: {after:?}");
     }
     sink.assert_no_error();
     source.assert_no_error();

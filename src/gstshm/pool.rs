@@ -6,13 +6,17 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use gst::{glib, subclass::prelude::*};
+use gst::{glib, prelude::AllocatorExt, subclass::prelude::*};
 use gst_video::VideoInfo;
 
 use super::{memory, ring::Ring};
 
 /// Private buffers that are kept for the next time that every slot is in use.
 const SPARE: usize = 4;
+
+/// Slots begin at multiples of 16 KiB in a mapping, and a mapping at a page: what every slot's address is a multiple of,
+/// less one, as allocation parameters count.
+const SLOT_ALIGN_MASK: usize = 4095;
 
 static CAT: LazyLock<gst::DebugCategory> =
     LazyLock::new(|| gst::DebugCategory::new("tdshmpool", gst::DebugColorFlags::empty(), Some("Shared buffer pool")));
@@ -26,6 +30,8 @@ mod imp {
         /// The caps that its buffers are for.
         pub(super) info: OnceLock<VideoInfo>,
         size: AtomicUsize,
+        /// How upstream wants memory aligned: a multiple less one.
+        align: AtomicUsize,
         flushing: AtomicBool,
         /// Private buffers that came back.
         spare: Mutex<Vec<gst::Buffer>>,
@@ -37,6 +43,7 @@ mod imp {
                 ring: OnceLock::new(),
                 info: OnceLock::new(),
                 size: AtomicUsize::new(0),
+                align: AtomicUsize::new(0),
                 // As the base class begins.
                 flushing: AtomicBool::new(true),
                 spare: Mutex::new(Vec::new()),
@@ -70,9 +77,18 @@ mod imp {
                 gst::info!(CAT, imp = self, "{caps} of {size} bytes do not fit slots of {} bytes", own.size());
                 return false;
             }
+            // Nor can a slot have bytes around it that are not the next slot's.
+            let params = config.allocator().map(|(_, params)| params).unwrap_or_default();
+            if params.align() > SLOT_ALIGN_MASK || params.prefix() > 0 || params.padding() > 0 {
+                gst::info!(CAT, imp = self, "slots are not what {params:?} asks for");
+                return false;
+            }
             // All slots are there at once, and no number of them may stop upstream.
             config.set_params(Some(&caps), own.size() as u32, 0, 0);
             self.size.store(own.size(), Ordering::Relaxed);
+            self.align.store(params.align(), Ordering::Relaxed);
+            // What was allocated for another wish.
+            self.spare().clear();
             self.parent_set_config(config)
         }
 
@@ -128,7 +144,7 @@ mod imp {
             let as_it_was = buffer.n_memory() == 1
                 && !buffer.flags().contains(gst::BufferFlags::TAG_MEMORY)
                 && buffer.size() == size
-                && buffer.maxsize() == size;
+                && buffer.peek_memory(0).offset() == 0;
             let whole = as_it_was && buffer.is_writable() && buffer.is_all_memory_writable();
             let mut spare = self.spare();
             if whole && spare.len() < SPARE && !memory::is_slot(&buffer) {
@@ -151,7 +167,12 @@ mod imp {
             if let Some(buffer) = self.spare().pop() {
                 return Ok(buffer);
             }
-            gst::Buffer::with_size(size).map_err(|_| gst::FlowError::Error)
+            let params =
+                gst::AllocationParams::new(gst::MemoryFlags::empty(), self.align.load(Ordering::Relaxed), 0, 0);
+            let memory = gst::Allocator::find(None).and_then(|system| system.alloc(size, Some(&params)).ok());
+            let mut buffer = gst::Buffer::new();
+            buffer.make_mut().append_memory(memory.ok_or(gst::FlowError::Error)?);
+            Ok(buffer)
         }
 
         fn add_meta(&self, buffer: &mut gst::Buffer) {

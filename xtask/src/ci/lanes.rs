@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::run::{self, Outcome, Trouble, say};
+use crate::run::{self, Outcome, Trouble};
 use crate::{fuzz, setup};
 
 pub fn fmt() -> Outcome {
@@ -150,15 +150,10 @@ pub fn msrv() -> Outcome {
     let manifest = std::fs::read_to_string(run::root().join("Cargo.toml")).unwrap_or_default();
     let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'));
     let version = version.ok_or_else(|| Trouble::Failed("Cargo.toml has no rust-version".into()))?;
-    let installed = run::ask(Command::new("rustup").args(["toolchain", "list"])).unwrap_or_default();
-    let Some(toolchain) =
-        installed.lines().filter_map(|line| line.split(' ').next()).find(|name| name.starts_with(version))
-    else {
-        say(format_args!("to run it: rustup toolchain install {version}"));
-        return Err(Trouble::Machine(format!("Rust {version} is not installed")));
-    };
+    // A name without a patch level is the newest of its line.
+    rustup(&["toolchain", "install", version, "--profile", "minimal"])?;
     let mut command = Command::new("cargo");
-    command.arg(format!("+{toolchain}")).args(["check", "--locked", "--workspace"]);
+    command.arg(format!("+{version}")).args(["check", "--locked", "--workspace"]);
     without_cargo(&mut command).current_dir(run::root()).env("CARGO_TARGET_DIR", run::target().join("msrv"));
     run::check(&mut command)
 }

@@ -24,7 +24,7 @@ pub(super) const STOPPED: Duration = Duration::from_millis(250);
 /// part of the picture is taken to stand still.
 const LEFT_BEHIND: Duration = Duration::from_millis(8);
 /// A frame and a bit at 60 a second.
-const LEAST: Duration = Duration::from_millis(20);
+pub(super) const LEAST: Duration = Duration::from_millis(20);
 
 /// The sites of a frame, and what was seen at them.
 #[derive(Debug)]
