@@ -7,19 +7,22 @@ mod peers;
 
 use crate::run::{self, Outcome, Trouble};
 use crate::setup::{self, Need};
+use peers::Group;
 
 const USAGE: &str = "\
 bench takes one of these words, or none for all of them with `peers --quick`:
   core     criterion: copies and conversions against memcpy
   python   the elements against numpy by hand
-  peers    the elements against other transports between two processes";
+  peers    the elements against other transports between two processes
+  cuda     those for frames on a GPU against GStreamer 1.28's, on the emulated driver (as root, in a folder with a Debian)";
 
 pub fn run(options: &[&str]) -> Outcome {
     let (core, hand, others) = match options {
-        [] => (true, true, Some(peers::Options::of(&["--quick"])?)),
+        [] => (true, true, Some(peers::Options::of(Group::System, &["--quick"])?)),
         ["core"] => (true, false, None),
         ["python"] => (false, true, None),
-        ["peers", options @ ..] => (false, false, Some(peers::Options::of(options)?)),
+        ["peers", options @ ..] => (false, false, Some(peers::Options::of(Group::System, options)?)),
+        ["cuda", options @ ..] => (false, false, Some(peers::Options::of(Group::Device, options)?)),
         _ => return Err(Trouble::Usage(format!("{USAGE}\n\n{}", peers::USAGE))),
     };
     let mut needs = vec![Need::Build, Need::Media];

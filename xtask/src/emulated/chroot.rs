@@ -24,6 +24,7 @@ const PACKAGES: &[&str] = &[
 const STAMP: &str = ".tdlink-complete";
 
 /// A complete system in a folder.
+#[derive(Debug, Clone)]
 pub struct Chroot {
     root: PathBuf,
 }

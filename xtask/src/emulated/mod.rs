@@ -3,6 +3,9 @@
 
 mod chroot;
 pub mod lanes;
+mod newer;
+
+pub use newer::Newer;
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

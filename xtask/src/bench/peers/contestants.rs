@@ -54,10 +54,10 @@ pub struct Contestant {
 }
 
 impl Contestant {
-    /// The element that has to be there.
+    /// The element that has to be there: the last of its line.
     pub fn needs(&self) -> Option<&'static str> {
         match self.ends {
-            Ends::Elements { sink, .. } => sink.split(' ').next(),
+            Ends::Elements { sink, .. } => sink.rsplit("! ").next()?.split(' ').next(),
             Ends::Floor => None,
         }
     }
@@ -71,6 +71,7 @@ impl Contestant {
     pub fn comes_with(&self) -> &'static str {
         match self.needs() {
             Some("shmsink") => "GStreamer's plugins-bad",
+            Some("cudaipcsink") => "GStreamer's plugins-bad, 1.24 and later",
             Some("unixfdsink") => "GStreamer's plugins-bad, 1.24 and later",
             Some("iceoryx2sink") => "the plugin gst-plugin-iceoryx2, found by GST_PLUGIN_PATH",
             _ => "tdlink",
@@ -97,7 +98,7 @@ const fn line(key: &'static str, name: &'static str, who: Who, memory: Memory, e
     Contestant { key, name, who, memory, ends, pool_of: None, rgb: false, lossless: true }
 }
 
-pub const CONTESTANTS: &[Contestant] = &[
+const CONTESTANTS: &[Contestant] = &[
     line("ring-copied", "tdshmsink, ring", Who::Ours, Memory::Copied, RING),
     Contestant {
         lossless: false,
@@ -129,6 +130,96 @@ pub const CONTESTANTS: &[Contestant] = &[
     Contestant { rgb: true, ..line("iceoryx2-pool", "iceoryx2sink", Who::Peer, Memory::Pool, ICEORYX2) },
     line("floor", "floor: futex alone", Who::Floor, Memory::Pool, Ends::Floor),
 ];
+
+/// Frames on a GPU: uploaded before, downloaded after, which is the same for everybody.
+const fn device(
+    key: &'static str,
+    name: &'static str,
+    who: Who,
+    sink: &'static str,
+    source: &'static str,
+) -> Contestant {
+    // The newest frame wins, here and there.
+    Contestant { lossless: false, ..line(key, name, who, Memory::Copied, Ends::Elements { sink, source }) }
+}
+
+const OURS: &str = "cudaupload ! tdcudaipcsink shm-name={name}";
+const UPRIGHT: &str = "cudaupload ! tdcudaipcsink shm-name={name} origin=top-left";
+
+const DEVICE_CONTESTANTS: &[Contestant] = &[
+    device(
+        "cuda-copy",
+        "tdcudaipcsink, copy",
+        Who::Ours,
+        UPRIGHT,
+        "tdcudaipcsrc shm-name={name} origin=top-left ! cudadownload",
+    ),
+    device(
+        "cuda-import",
+        "tdcudaipcsink, import",
+        Who::Ours,
+        UPRIGHT,
+        "tdcudaipcsrc shm-name={name} origin=top-left io-mode=import ! cudadownload",
+    ),
+    device(
+        "cuda-defaults",
+        "tdcudaipcsink, defaults (flipped on the GPU, twice)",
+        Who::Ours,
+        OURS,
+        "tdcudaipcsrc shm-name={name} ! cudadownload",
+    ),
+    device(
+        "legacy-copy",
+        "cudaipcsink, legacy, copy",
+        Who::Peer,
+        "cudaupload ! cudaipcsink address={socket} ipc-mode=legacy",
+        "cudaipcsrc address={socket} ! cudadownload",
+    ),
+    device(
+        "legacy-import",
+        "cudaipcsink, legacy, import",
+        Who::Peer,
+        "cudaupload ! cudaipcsink address={socket} ipc-mode=legacy",
+        "cudaipcsrc address={socket} io-mode=import ! cudadownload",
+    ),
+    device(
+        "mmap-copy",
+        "cudaipcsink, mmap, copy",
+        Who::Peer,
+        "cudaupload ! cudaipcsink address={socket} ipc-mode=mmap",
+        "cudaipcsrc address={socket} ! cudadownload",
+    ),
+    device(
+        "mmap-import",
+        "cudaipcsink, mmap, import",
+        Who::Peer,
+        "cudaupload ! cudaipcsink address={socket} ipc-mode=mmap",
+        "cudaipcsrc address={socket} io-mode=import ! cudadownload",
+    ),
+];
+
+/// Which memory frames are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    System,
+    Device,
+}
+
+impl Group {
+    pub fn contestants(self) -> &'static [Contestant] {
+        match self {
+            Self::System => CONTESTANTS,
+            Self::Device => DEVICE_CONTESTANTS,
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::System => "peers",
+            Self::Device => "cuda",
+        }
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
@@ -201,9 +292,13 @@ mod tests {
 
     #[test]
     fn everybody_is_named_once_and_sends_as_many_bytes() {
-        for (at, one) in CONTESTANTS.iter().enumerate() {
-            assert!(CONTESTANTS[..at].iter().all(|other| other.key != one.key), "{}", one.key);
+        for group in [Group::System, Group::Device].map(Group::contestants) {
+            for (at, one) in group.iter().enumerate() {
+                assert!(group[..at].iter().all(|other| other.key != one.key), "{}", one.key);
+            }
         }
+        assert_eq!(DEVICE_CONTESTANTS[0].needs(), Some("tdcudaipcsink"));
+        assert_eq!(CONTESTANTS[0].needs(), Some("tdshmsink"));
         for size in SIZES {
             assert_eq!(size.height % 3, 0);
             assert_eq!(u64::from(size.width) * u64::from(size.height / 3 * 4) * 3, size.bytes());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! `cargo xtask bench peers`: our elements and other transports between two processes, taking turns in one run.
+//! `cargo xtask bench cuda`: the same of those whose frames stay on a GPU, on the emulated driver.
 
+mod calls;
 mod contestants;
 mod machine;
 mod pair;
@@ -10,14 +12,16 @@ mod report;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::emulated::Newer;
 use crate::run::{self, Outcome, Trouble, say};
-use contestants::{CONTESTANTS, Contestant, MODES, Memory, Mode, SIZES, Size, Who};
+pub use contestants::Group;
+use contestants::{Contestant, MODES, Memory, Mode, SIZES, Size, Who};
 use pair::{Case, Spans, Tool};
 use plot::{Bar, Panel, Plot, Row};
 use report::{Entry, Heading, Run};
 
 pub const USAGE: &str = "\
-bench peers measures our elements beside other transports of the same machine, in turns:
+bench peers, and bench cuda for frames on a GPU, measure our elements beside other transports of the same machine, in turns:
   --quick              1080p, 1 receiver, 3 turns, short: about a minute
   --turns N            how often each is measured (5)
   --sizes LIST         of 720p,1080p,4K
@@ -31,6 +35,7 @@ const MOST_RECEIVERS: u32 = 16;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
+    group: Group,
     turns: u32,
     sizes: Vec<Size>,
     modes: Vec<Mode>,
@@ -53,9 +58,10 @@ impl Options {
         }
     }
 
-    pub fn of(words: &[&str]) -> Outcome<Options> {
+    pub fn of(group: Group, words: &[&str]) -> Outcome<Options> {
         let quick = words.contains(&"--quick");
         let mut options = Options {
+            group,
             turns: if quick { 3 } else { 5 },
             sizes: if quick { vec![SIZES[1]] } else { SIZES.into() },
             modes: MODES.into(),
@@ -63,7 +69,7 @@ impl Options {
             only: Vec::new(),
             patience: Duration::from_secs(if quick { 0 } else { 5 }),
             quick,
-            command: [&["cargo xtask bench peers"], words].concat().join(" "),
+            command: [&["cargo xtask bench", group.word()], words].concat().join(" "),
         };
         let mut words = words.iter();
         while let Some(word) = words.next() {
@@ -95,8 +101,8 @@ impl Options {
                 }
                 "--receivers" => options.receivers = list(value, |part| number(part, MOST_RECEIVERS))?,
                 _ => {
-                    let known = |part: &str| CONTESTANTS.iter().any(|one| one.key == part);
-                    let key = |part: &str| known(part).then(|| part.to_string()).ok_or_else(|| unknown(part));
+                    let known = |part: &str| group.contestants().iter().any(|one| one.key == part);
+                    let key = |part: &str| known(part).then(|| part.to_string()).ok_or_else(|| unknown(group, part));
                     options.only = list(value, key)?;
                 }
             }
@@ -124,9 +130,12 @@ fn usage(why: &str) -> Trouble {
     Trouble::Usage(format!("{why}\n\n{USAGE}"))
 }
 
-fn unknown(key: &str) -> Trouble {
-    let keys: Vec<String> =
-        CONTESTANTS.iter().map(|one| format!("  {:<18} {}, {}", one.key, one.name, one.memory.name())).collect();
+fn unknown(group: Group, key: &str) -> Trouble {
+    let keys: Vec<String> = group
+        .contestants()
+        .iter()
+        .map(|one| format!("  {:<18} {}, {}", one.key, one.name, one.memory.name()))
+        .collect();
     Trouble::Usage(format!("{} is none of the transports:\n{}", run::quote(key), keys.join("\n")))
 }
 
@@ -135,7 +144,9 @@ pub fn run(options: &Options) -> Outcome {
     std::fs::create_dir_all(&folder).map_err(|err| Trouble::Machine(format!("{}: {err}", folder.display())))?;
     say("building both ends (release; a few minutes the first time)");
     run::check(run::cargo().args(["build", "--release", "--locked", "--package", "tdlink-bench-peers"]))?;
-    let tool = Tool { program: run::target().join("release/tdlink-bench-peers"), folder };
+    // The programs' own memory of a system's elements is in there.
+    let inside = (options.group == Group::Device).then(|| Newer::ensure(&folder)).transpose()?;
+    let tool = Tool { program: run::target().join("release/tdlink-bench-peers"), folder, inside };
     let (gstreamer, here, absent) = who_is_here(&tool, options)?;
 
     let machine = machine::described(&gstreamer);
@@ -153,17 +164,21 @@ pub fn run(options: &Options) -> Outcome {
     let runs = take_turns(options, &here, &tool);
     heading.ended = machine::date();
     heading.load_after = machine::load();
-    write(&heading, &runs, options, &tool.folder)
+    let calls = match options.group {
+        Group::System => None,
+        Group::Device => Some(calls::table(options.sizes[0], &here, &tool)?),
+    };
+    write(&heading, &runs, calls.as_deref(), options, &tool.folder)
 }
 
 /// The version of GStreamer, who can be measured, and who cannot and why.
 fn who_is_here(tool: &Tool, options: &Options) -> Outcome<(String, Vec<&'static Contestant>, Vec<String>)> {
     let wanted = |one: &&Contestant| options.only.is_empty() || options.only.iter().any(|key| key == one.key);
-    let wanted: Vec<&'static Contestant> = CONTESTANTS.iter().filter(wanted).collect();
+    let wanted: Vec<&'static Contestant> = options.group.contestants().iter().filter(wanted).collect();
     let mut elements: Vec<&str> = wanted.iter().filter_map(|one| one.needs()).collect();
     elements.dedup();
-    let mut about = tool.command();
-    let answer = run::ask(about.arg("about").args(&elements));
+    let mut about = tool.command(&[&["about"], &elements[..]].concat());
+    let answer = run::ask(&mut about);
     let answer = answer.ok_or_else(|| Trouble::Machine(format!("{} failed", run::shown(&about))))?;
     let gstreamer = answer.lines().find_map(|line| line.strip_prefix("gstreamer ")).unwrap_or("?").to_string();
     let is_here = |element: &str| answer.lines().any(|line| line == format!("{element} here"));
@@ -219,7 +234,7 @@ fn take_turns(options: &Options, here: &[&'static Contestant], tool: &Tool) -> V
     runs
 }
 
-fn write(heading: &Heading, runs: &[Run], options: &Options, folder: &Path) -> Outcome {
+fn write(heading: &Heading, runs: &[Run], calls: Option<&str>, options: &Options, folder: &Path) -> Outcome {
     let entries = report::entries(runs);
     let warning = report::warning(runs);
     let subtitle = format!(
@@ -228,20 +243,28 @@ fn write(heading: &Heading, runs: &[Run], options: &Options, folder: &Path) -> O
         heading.ended,
         if warning.is_some() { " · the machine was busy" } else { "" }
     );
-    let mut files = vec![("peers.csv", report::csv(runs))];
+    let word = options.group.word();
+    let named = |what: &str| match options.group {
+        Group::System => what.to_string(),
+        Group::Device => format!("{word}-{what}"),
+    };
+    let mut files = vec![(format!("{word}.csv"), report::csv(runs))];
     let mut plots = Vec::new();
     let throughput = throughput(&entries, options, &subtitle);
     if let Some(svg) = throughput {
-        files.push(("throughput.svg", svg));
-        plots.push("throughput");
+        files.push((format!("{}.svg", named("throughput")), svg));
+        plots.push(named("throughput"));
     }
     if let Some(svg) = latency(&entries, options, &subtitle) {
-        files.push(("latency.svg", svg));
-        plots.push("latency");
+        files.push((format!("{}.svg", named("latency")), svg));
+        plots.push(named("latency"));
     }
-    let text = report::markdown(heading, &entries, warning.as_deref(), &plots);
+    let mut text = report::markdown(heading, &entries, warning.as_deref(), &plots);
+    if let Some(calls) = calls {
+        text = format!("{text}\n{calls}");
+    }
     println!("\n{text}");
-    files.push(("peers.md", text));
+    files.push((format!("{word}.md"), text));
     for (name, content) in files {
         let file = folder.join(name);
         std::fs::write(&file, content).map_err(|err| Trouble::Machine(format!("{}: {err}", file.display())))?;
@@ -274,7 +297,7 @@ fn panel(
         let case = Case { size: *size, receivers, mode };
         bar(entries.iter().find(|entry| entry.case == case && entry.contestant.key == one.key)?)
     };
-    let rows = CONTESTANTS.iter().filter(|one| one.memory == memory).map(|one| Row {
+    let rows = options.group.contestants().iter().filter(|one| one.memory == memory).map(|one| Row {
         label: one.name.to_string(),
         ours: one.who == Who::Ours,
         bars: options.sizes.iter().map(|size| of(one, size)).collect(),
@@ -329,15 +352,16 @@ mod tests {
 
     #[test]
     fn quick_is_short_and_lists_choose() {
-        let options = Options::of(&["--quick", "--receivers", "1,3", "--modes", "60"]).unwrap();
+        let options = Options::of(Group::System, &["--quick", "--receivers", "1,3", "--modes", "60"]).unwrap();
         assert_eq!(
             (options.turns, options.receivers.as_slice(), options.modes.as_slice()),
             (3, &[1, 3][..], &[Mode::Paced][..])
         );
-        let options = Options::of(&["--sizes", "4k,720p", "--only", "floor,ring-pool", "--turns", "7"]).unwrap();
+        let options =
+            Options::of(Group::System, &["--sizes", "4k,720p", "--only", "floor,ring-pool", "--turns", "7"]).unwrap();
         assert_eq!(options.cases().len(), 2 * 3 * 2);
         assert_eq!((options.turns, options.only.len()), (7, 2));
-        assert_eq!(Options::of(&[]).unwrap().cases().len(), 18);
+        assert_eq!(Options::of(Group::System, &[]).unwrap().cases().len(), 18);
     }
 
     #[test]
@@ -349,7 +373,7 @@ mod tests {
             (vec!["--sizes", "720p,8K"], "--sizes does not take 8K"),
             (vec!["--only", "shm"], "shm is none of the transports"),
         ] {
-            let trouble = Options::of(&words).unwrap_err().to_string();
+            let trouble = Options::of(Group::System, &words).unwrap_err().to_string();
             assert!(trouble.contains(expected), "{trouble}");
         }
     }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::contestants::{Contestant, Ends, Memory, Mode, RATE, Size};
 use super::machine;
+use crate::emulated::Newer;
+use crate::run;
 
 /// What is the same for all contestants of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,13 +61,19 @@ pub struct Sample {
 pub struct Tool {
     pub program: PathBuf,
     pub folder: PathBuf,
+    /// In which other system, on which CUDA driver.
+    pub inside: Option<Newer>,
 }
 
 impl Tool {
-    pub fn command(&self) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        if let Some(newer) = &self.inside {
+            return newer.program(&self.program, arguments);
+        }
         let mut command = Command::new(&self.program);
         // The user's list of plugins is left alone.
-        command.env("GST_REGISTRY", self.folder.join("registry.bin")).current_dir(crate::run::root());
+        command.env("GST_REGISTRY", self.folder.join("registry.bin")).current_dir(run::root());
+        command.args(arguments);
         command
     }
 }
@@ -204,9 +212,11 @@ fn commands(contestant: &Contestant, case: Case, name: &Name, tool: &Tool) -> (C
         (Memory::Pool, None) => "proposed".to_string(),
         (Memory::Pool, Some(count)) => format!("proposed:{count}"),
     };
-    let check = case.mode.check();
-    let mut send = tool.command();
-    let receives: Vec<Command> = match contestant.ends {
+    let (bytes, receivers, rate) = (bytes.to_string(), case.receivers.to_string(), RATE.to_string());
+    let paced: &[&str] = if case.mode == Mode::Paced { &["--rate", &rate] } else { &[] };
+    let alike = [&["--size", &bytes, "--memory", &memory], paced].concat();
+    let check = ["--check", case.mode.check()];
+    match contestant.ends {
         Ends::Elements { sink, source } => {
             let caps = case.size.caps(contestant.rgb);
             let filled = |line: &str| {
@@ -214,33 +224,24 @@ fn commands(contestant: &Contestant, case: Case, name: &Name, tool: &Tool) -> (C
                 line.replace("{name}", &name.0)
                     .replace("{socket}", &socket.to_string_lossy())
                     .replace("{caps}", &caps)
-                    .replace("{room}", &(bytes * 5 + (1 << 20)).to_string())
+                    .replace("{room}", &(case.size.bytes() * 5 + (1 << 20)).to_string())
             };
             let sink = format!("{} sync=false async=false enable-last-sample=false", filled(sink));
-            send.args(["send", "--caps", &caps, "--to", &sink]);
-            let receive = |_| {
-                let mut command = tool.command();
-                command.args(["receive", "--check", check, "--from", &filled(source)]);
-                command
-            };
-            (0..case.receivers).map(receive).collect()
+            let source = filled(source);
+            let send = tool.command(&[&["send", "--caps", &caps, "--to", &sink], &alike[..]].concat());
+            let receive = |_| tool.command(&[&["receive", "--from", &source], &check[..]].concat());
+            (send, (0..case.receivers).map(receive).collect())
         }
         Ends::Floor => {
-            send.args(["floor-send", "--name", &name.0, "--receivers", &case.receivers.to_string()]);
+            let send = ["floor-send", "--name", &name.0, "--receivers", &receivers];
             let receive = |index: u32| {
-                let mut command = tool.command();
-                command.args(["floor-receive", "--name", &name.0, "--size", &bytes.to_string(), "--check", check]);
-                command.args(["--index", &index.to_string()]);
-                command
+                let index = index.to_string();
+                let own = ["floor-receive", "--name", &name.0, "--size", &bytes, "--index", &index];
+                tool.command(&[&own[..], &check].concat())
             };
-            (0..case.receivers).map(receive).collect()
+            (tool.command(&[&send, &alike[..]].concat()), (0..case.receivers).map(receive).collect())
         }
-    };
-    send.args(["--size", &bytes.to_string(), "--memory", &memory]);
-    if case.mode == Mode::Paced {
-        send.args(["--rate", &RATE.to_string()]);
     }
-    (send, receives)
 }
 
 /// Runs one contestant once, or says why that was not possible.

@@ -223,7 +223,7 @@ pub fn warning(runs: &[Run]) -> Option<String> {
     })
 }
 
-pub fn markdown(heading: &Heading, entries: &[Entry], warning: Option<&str>, plots: &[&str]) -> String {
+pub fn markdown(heading: &Heading, entries: &[Entry], warning: Option<&str>, plots: &[String]) -> String {
     let mut text = format!("# Frames from process to process\n\n`{}`\n\n", heading.command);
     let _ = writeln!(text, "{}.", heading.machine);
     let _ = writeln!(
@@ -309,11 +309,11 @@ pub fn csv(runs: &[Run]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::contestants::{CONTESTANTS, SIZES};
+    use super::super::contestants::{Group, SIZES};
     use super::*;
 
     fn run(key: &str, turn: u32, rate: f64, other: f64) -> Run {
-        let contestant = CONTESTANTS.iter().find(|one| one.key == key).unwrap();
+        let contestant = Group::System.contestants().iter().find(|one| one.key == key).unwrap();
         let case = Case { size: SIZES[1], receivers: 1, mode: Mode::Read };
         let sample = Sample { rate, other, lost: Some(0), torn: Some(0), ..Sample::default() };
         Run { contestant, case, turn, outcome: Ok(sample) }
