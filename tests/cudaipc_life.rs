@@ -30,7 +30,7 @@ fn the_other_process() {
 
 fn sending(name: &str) -> String {
     format!(
-        "appsrc name=a format=time is-live=true do-timestamp=true caps={CAPS} ! cudaupload ! tdcudaipcsink name=k sync=false shm-name={name}"
+        "appsrc name=a format=time is-live=true do-timestamp=true caps={CAPS} ! cudaupload ! video/x-raw(memory:CUDAMemory) ! tdcudaipcsink name=k sync=false shm-name={name}"
     )
 }
 
@@ -133,7 +133,7 @@ fn nothing_is_opened_or_made_for_a_frame_after_the_first() {
         reader.play(&receiving(&name, "").replace("max-buffers=4 drop=true", ""));
         sender.play(&sending(&name));
         sender.send(0, frames, 60);
-        for _ in 0..frames / 2 {
+        for _ in 0..frames / 4 {
             assert_eq!(reader.order("take", "taken"), "taken one");
         }
         for mut other in [reader, sender] {
@@ -143,6 +143,12 @@ fn nothing_is_opened_or_made_for_a_frame_after_the_first() {
         [counted(&sink), counted(&source)]
     };
     let (few, many) = (of(8), of(80));
+    if gst::version() < (1, 24, 0, 0) {
+        // Memory has no stream there: a buffer goes back to its pool when the sink returns, so it must have been read by
+        // then. Once a frame for that, and once for the element that uploads.
+        let waits = |counts: &[BTreeMap<String, u64>; 2]| counts[0].get("cuStreamSynchronize").copied().unwrap_or(0);
+        assert!(waits(&many) - waits(&few) >= 2 * 72, "the sink returned before its copies were done");
+    }
     // Memory of GStreamer's own pools may come later than the first frame, but not with every frame.
     let once = [
         "cuIpcGetMemHandle",
@@ -310,6 +316,100 @@ fn a_second_producer_is_refused_and_one_that_is_dead_is_not() {
     third.stop();
 }
 
+#[test]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_life -- --ignored"]
+fn a_reader_whose_copies_are_slower_than_the_ring_gives_up_frames_and_pushes_none_that_is_torn() {
+    let name = Name::new("slow");
+    let mut sender = Sender::start(&[]);
+    // The halves of its copies are read 35 and 70 ms after a frame came, and three frames of 60 a second are 50 ms.
+    let mut reader = Sender::start(&[("EMULATED_CUDA_COPY_DELAY_US", "70000")]);
+    let source = receiving(&name, "").replace(" ! cudadownload", "").replace("(memory:CUDAMemory)", ",format=BGRA");
+    reader.play(&source.replace("name=s", "name=s origin=top-left"));
+    sender.play(&sending(&name).replace("sync=false", "sync=false origin=top-left slots=3"));
+    for burst in 0..8 {
+        // Only the last one is left alone for long enough.
+        let last = burst * 10 + 7;
+        sender.send(burst * 10, 8, 60);
+        let mut read = String::new();
+        while read != format!("whole {last}") {
+            read = reader.order("verify", "whole");
+        }
+    }
+    let overwritten = reader.order("stat-of-source overwritten", "stat ");
+    assert_ne!(overwritten, "stat 0", "the reader was too quick to be overtaken");
+    sender.order("stop", "stopped");
+}
+
+#[test]
+#[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_life -- --ignored"]
+fn black_frames_come_before_the_first_where_the_size_is_known() {
+    let name = Name::new("black");
+    for memory in ["", "(memory:CUDAMemory)"] {
+        let run = Run::playing(&format!(
+            "tdcudaipcsrc name=s shm-name={name} while-waiting=black ! video/x-raw{memory},format=BGRA,width=64,height=48 ! appsink name=k sync=false"
+        ));
+        let sample = pull(&run);
+        let map = sample.buffer().expect("a sample has a buffer").map_readable().expect("it can be mapped");
+        assert!(map.chunks(4).take(64).all(|pixel| pixel == [0, 0, 0, 255]), "{memory}: black and opaque");
+        drop(map);
+        let mut sender = Sender::start(&[]);
+        sender.play(&sending(&name));
+        sender.send(5, 3, 60);
+        poll("a picture", PATIENCE, || {
+            let sample = pull(&run);
+            let gap = sample.buffer().is_some_and(|buffer| buffer.flags().contains(gst::BufferFlags::GAP));
+            let info = VideoInfo::from_caps(sample.caps()?).ok()?;
+            let picture = frames::packed(sample.buffer()?, &info);
+            (!gap && pictures::number_of(&picture) == 7).then(|| pictures::whole_number(&info, &picture))
+        });
+        run.assert_no_error();
+        run.stop();
+        sender.order("stop", "stopped");
+    }
+}
+
+#[test]
+#[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_life -- --ignored"]
+fn a_pipeline_has_one_context_and_an_applications_own_is_taken() {
+    let name = Name::new("context");
+    let context_of = |run: &Run, element: &str| {
+        let mut query = gst::query::Context::new("gst.cuda.context");
+        assert!(run.element(element).pads()[0].query(&mut query), "{element} answers");
+        let context = query.context_owned().expect("the answer has a context");
+        context.structure().get::<gst::Object>("gst.cuda.context").expect("it is there")
+    };
+    let first = Run::playing(&format!(
+        "{PICTURES} ! cudaupload name=u ! video/x-raw(memory:CUDAMemory) ! tdcudaipcsink name=k sync=false shm-name={name}"
+    ));
+    first.wait_message("tdlink-published");
+    let theirs = context_of(&first, "k");
+    assert_eq!(context_of(&first, "u"), theirs, "neighbours share one");
+    // Whoever asks the application gets this one; its handler runs in the middle of our asking.
+    let pipeline = Run::new(&format!("{PICTURES} ! tdcudaipcsink name=k sync=false shm-name={name}-2"));
+    let mut query = gst::query::Context::new("gst.cuda.context");
+    assert!(first.element("k").pads()[0].query(&mut query));
+    let shared = query.context_owned().expect("a context");
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = asked.clone();
+    pipeline.pipeline.bus().expect("a bus").set_sync_handler(move |_, message| {
+        if let gst::MessageView::NeedContext(need) = message.view()
+            && need.context_type() == "gst.cuda.context"
+        {
+            counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let element = message.src().and_then(|src| src.clone().downcast::<gst::Element>().ok());
+            element.expect("an element asks").set_context(&shared);
+        }
+        gst::BusSyncReply::Pass
+    });
+    pipeline.play();
+    pipeline.wait_message("tdlink-published");
+    assert!(asked.load(std::sync::atomic::Ordering::SeqCst) > 0, "the application was asked");
+    assert_eq!(context_of(&pipeline, "k"), theirs, "its answer is taken");
+    pipeline.assert_no_error();
+    pipeline.stop();
+    first.stop();
+}
+
 /// Faults that are ordered from the emulated driver, in a process of their own, and what that process then says.
 fn fault(order: (&str, &str), pipeline: &str) -> String {
     let mut other = Sender::start(&[order]);
@@ -340,7 +440,7 @@ fn a_fault_of_the_driver_is_one_clear_error() {
     let source = receiving(&name, "");
     let said = fault(("EMULATED_CUDA_LOSE", "cuStreamWaitEvent:5:719"), &source);
     assert!(said.contains("the GPU was reset; this process must restart"), "{said}");
-    assert_eq!(said.matches("Error").count().max(1), 1, "one error: {said}");
+    assert_eq!(said.matches("the GPU was reset").count(), 1, "said once: {said}");
     producer.stop();
 }
 

@@ -7,24 +7,22 @@ use std::{
 };
 
 use gst::{glib, prelude::*, subclass::prelude::*};
-use gst_video::{VideoInfo, prelude::*};
+use gst_video::VideoInfo;
 use tdlink_core::{
-    cuda::{CudaError, Event, Rows, Stream, rows_u8},
-    frame::{ChannelOrder, FrameDesc, Origin, PixelFormat},
-    protocol::cudalink::{ConsumeError, Consumer, Frame, Interrupt, Wait},
-    segment::{self, OpenOptions, SegmentName, monotonic_ns, wait::Waiter},
+    cuda::CudaError,
+    frame::{ChannelOrder, FrameDesc, Origin, PixelFormat, SampleType},
+    protocol::cudalink::{ConsumeError, Consumer, Interrupt, Wait},
+    segment::{self, OpenOptions, SegmentName, wait::Waiter},
 };
 
 use super::{
-    convert::{self, ByHost, HostError},
-    import::Lender,
+    ring::{Failure, Open, PATIENCE, wire},
     settings::Settings,
     shared::Shared,
 };
 use crate::{
-    enums::{CudaChannelOrder, CudaIoMode},
-    gstcuda::{self, Gpu, GpuError, Mapped},
-    live::{Attach, Feed, FeedDesc, Host, Leased, Made, News, Read, Standing, Stats},
+    gstcuda::{self, Gpu, GpuError},
+    live::{Attach, Feed, FeedDesc, Host, Leased, News, Read, Standing, Stats},
     video,
 };
 
@@ -32,10 +30,6 @@ use crate::{
 const MOST: (i32, i32) = (1000, 1);
 /// How often a producer that has said its end is asked for more.
 const AFTER_END: Duration = Duration::from_millis(10);
-/// How long a copy may take to whose end the producer has a say: it may have died in the middle of a frame.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// A stamp that is further back is no time of this frame's.
-const OLD_NS: u64 = 10_000_000_000;
 /// Names that an error lists at most.
 const LISTED: usize = 8;
 
@@ -55,66 +49,7 @@ pub struct CudaFeed {
     /// A generation that came while nobody waited for news.
     respec: bool,
     warned: bool,
-}
-
-/// A producer that was found.
-#[derive(Debug)]
-struct Open {
-    consumer: Consumer,
-    /// Where its memory is open.
-    reader: Reader,
-    wire: FrameDesc,
-    way: Way,
-    lender: Option<Lender>,
-    skipped: u64,
-    rivals: u64,
-}
-
-/// A stream of the context in which the producer's memory is open, and an event behind the last copy in it.
-#[derive(Debug)]
-struct Reader {
-    stream: Stream,
-    done: Event,
-}
-
-/// How frames get into buffers.
-#[derive(Debug)]
-enum Way {
-    /// The device copies.
-    Device(Rows),
-    /// Through the host; made with the first frame.
-    Host { to: PixelFormat, on_device: bool, by: Option<Box<ByHost>> },
-}
-
-/// Why a frame did not get into a buffer.
-enum Failure {
-    Consume(ConsumeError),
-    Message(gst::ErrorMessage),
-    /// The producer's own copy does not end.
-    Stuck,
-    /// Told to return.
-    Interrupted,
-}
-
-impl From<ConsumeError> for Failure {
-    fn from(err: ConsumeError) -> Self {
-        Self::Consume(err)
-    }
-}
-
-impl From<CudaError> for Failure {
-    fn from(err: CudaError) -> Self {
-        Self::Consume(err.into())
-    }
-}
-
-impl From<HostError> for Failure {
-    fn from(err: HostError) -> Self {
-        match err {
-            HostError::Cuda(err) => err.into(),
-            HostError::Row(err) => Self::Message(gst::error_msg!(gst::ResourceError::Read, ("{err}"))),
-        }
-    }
+    warned_of_rivals: bool,
 }
 
 impl CudaFeed {
@@ -127,9 +62,19 @@ impl CudaFeed {
         stats: Arc<Stats>,
         interrupt: Interrupt,
     ) -> Self {
-        let (ended, respec, warned) = (None, false, false);
-        let element = element.downgrade();
-        Self { name, settings, element, shared, stats, interrupt, open: None, ended, respec, warned }
+        Self {
+            name,
+            settings,
+            element: element.downgrade(),
+            shared,
+            stats,
+            interrupt,
+            open: None,
+            ended: None,
+            respec: false,
+            warned: false,
+            warned_of_rivals: false,
+        }
     }
 
     fn consumer(&self, gpu: &Gpu) -> Result<Consumer, ConsumeError> {
@@ -167,11 +112,7 @@ impl CudaFeed {
 
     fn accept(&mut self, consumer: Consumer) -> Result<FeedDesc, gst::ErrorMessage> {
         let wire = wire(&consumer, &self.settings, &self.name)?;
-        let reader = Reader::new(&consumer).map_err(|err| gstcuda::message(&err))?;
-        // Until caps are agreed on.
-        let way = Way::Host { to: wire.format, on_device: false, by: None };
-        let (skipped, rivals) = (consumer.skipped(), consumer.rivals());
-        self.open = Some(Open { consumer, reader, wire, way, lender: None, skipped, rivals });
+        self.open = Some(Open::new(consumer, wire).map_err(|err| gstcuda::message(&err))?);
         (self.ended, self.respec) = (None, false);
         Ok(self.describe(wire))
     }
@@ -272,28 +213,6 @@ fn is_elsewhere(err: &ConsumeError) -> bool {
     matches!(err, ConsumeError::Cuda(CudaError::DeadHandle { .. }))
 }
 
-/// What a frame is on the wire, and as the user says.
-fn wire(consumer: &Consumer, settings: &Settings, name: &SegmentName) -> Result<FrameDesc, gst::ErrorMessage> {
-    let description = consumer.description();
-    let order = match settings.channel_order {
-        CudaChannelOrder::Auto => None,
-        CudaChannelOrder::Rgba => Some(ChannelOrder::Rgba),
-        CudaChannelOrder::Bgra => Some(ChannelOrder::Bgra),
-    };
-    let format = description.pixel_format(order).ok_or_else(|| {
-        gst::error_msg!(
-            gst::StreamError::Format,
-            (
-                "{:?} has frames of {description}, for which there are no video formats; right would be uint8, uint16, float16 or float32",
-                name.as_str()
-            )
-        )
-    })?;
-    // The wire does not say where its first row stands: as TouchDesigner has it.
-    let origin = settings.live.origin.or(Origin::BottomLeft);
-    Ok(FrameDesc { width: description.width, height: description.height, format, origin })
-}
-
 fn lost(err: ConsumeError) -> Read {
     match &err {
         // Nothing will work any more: no other producer changes that.
@@ -302,120 +221,6 @@ fn lost(err: ConsumeError) -> Read {
         }
         _ => Read::Lost(err.to_string()),
     }
-}
-
-impl Reader {
-    fn new(consumer: &Consumer) -> Result<Self, CudaError> {
-        let context = consumer.context();
-        Ok(Self { stream: Stream::new(context)?, done: Event::new(context)? })
-    }
-}
-
-impl Open {
-    /// Frames are to be read as the pipeline has agreed on.
-    fn target(&mut self, shared: &Shared, settings: &Settings) {
-        let Some(info) = shared.info() else { return };
-        let Some(to) = video::pixel_format(info.format()) else { return };
-        let options = settings.live.pixel_options();
-        let flip = self.wire.origin != Origin::TopLeft;
-        let on_device = shared.is_on_device();
-        let gpu = shared.gpu().filter(|_| on_device);
-        let same = gpu.as_ref().is_some_and(|gpu| gpu.context().is(self.consumer.context()));
-        self.way = match convert::device_rows(self.wire.format, to, flip, options).filter(|_| same) {
-            Some(rows) => Way::Device(rows),
-            None => Way::Host { to, on_device, by: None },
-        };
-    }
-
-    /// Copies `frame` into `buffer`. Whether it was left alone until that was done.
-    fn copy(
-        &mut self,
-        frame: &Frame,
-        buffer: &mut gst::BufferRef,
-        info: &VideoInfo,
-        shared: &Shared,
-        settings: &Settings,
-        interrupt: &Interrupt,
-    ) -> Result<bool, Failure> {
-        let unmapped = video::unmapped(buffer, info);
-        match &mut self.way {
-            Way::Device(rows) => {
-                // In the stream in which others use that memory.
-                let theirs = gstcuda::stream_of(buffer).map(|stream| stream.cuda(self.consumer.context()));
-                let stream = theirs.as_ref().unwrap_or(&self.reader.stream);
-                let Some(mapped) = Mapped::write(buffer, info) else { return Err(Failure::Message(unmapped)) };
-                self.consumer.order(frame, stream)?;
-                rows_u8(mapped.plane(), frame.plane, *rows, stream)?;
-                self.reader.done.record(stream)?;
-                wait(&self.consumer, frame, &self.reader.done, interrupt)?;
-                Ok(self.consumer.still_whole(frame)?)
-            }
-            Way::Host { to, on_device, by } => {
-                let by = match by {
-                    Some(by) => by,
-                    none => {
-                        let gpu = shared.gpu().filter(|_| *on_device);
-                        let up = gpu.as_ref().map(|gpu| gpu.context());
-                        let options = settings.live.pixel_options();
-                        let made = ByHost::new(self.consumer.context(), self.wire, *to, up, options)?;
-                        none.insert(Box::new(made))
-                    }
-                };
-                self.consumer.order(frame, &self.reader.stream)?;
-                by.download(frame.plane, &self.reader.stream)?;
-                self.reader.done.record(&self.reader.stream)?;
-                wait(&self.consumer, frame, &self.reader.done, interrupt)?;
-                if !self.consumer.still_whole(frame)? {
-                    return Ok(false);
-                }
-                if *on_device {
-                    let gpu = shared.gpu().ok_or_else(|| Failure::Message(unmapped.clone()))?;
-                    let Some(mapped) = Mapped::write(buffer, info) else { return Err(Failure::Message(unmapped)) };
-                    by.upload(mapped.plane(), gpu.stream())?;
-                    gpu.stream().synchronize()?;
-                } else {
-                    let mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info);
-                    let Ok(mut mapped) = mapped else { return Err(Failure::Message(unmapped)) };
-                    let stride = usize::try_from(mapped.plane_stride()[0]).unwrap_or_default();
-                    let Ok(rows) = mapped.plane_data_mut(0) else { return Err(Failure::Message(unmapped)) };
-                    by.write(rows, stride)?;
-                }
-                Ok(true)
-            }
-        }
-    }
-
-    fn made(&mut self, frame: &Frame) -> Made {
-        let now = monotonic_ns();
-        // Another program's word, which nobody has checked.
-        let stamp = frame.published.stamp.filter(|stamp| (now.saturating_sub(OLD_NS)..=now).contains(stamp));
-        let skipped = self.consumer.skipped();
-        let skipped = skipped.saturating_sub(std::mem::replace(&mut self.skipped, skipped));
-        Made { published: stamp.unwrap_or(now), pts: None, duration: None, discont: false, skipped }
-    }
-
-    /// A warning, the first time that two producers are seen.
-    fn rivals(&mut self, name: &SegmentName) {
-        let rivals = self.consumer.rivals();
-        if rivals > std::mem::replace(&mut self.rivals, rivals) {
-            tracing::warn!(
-                "{:?} seems to have two producers: its count went back; stop one of them or give it another name",
-                name.as_str()
-            );
-        }
-    }
-}
-
-/// Waits until the copy of `frame` is done, behind which `done` was recorded.
-fn wait(consumer: &Consumer, frame: &Frame, done: &Event, interrupt: &Interrupt) -> Result<(), Failure> {
-    if consumer.is_complete(frame)? {
-        // Nobody but this process has a say in it.
-        return Ok(done.synchronize()?);
-    }
-    if done.synchronize_by(Instant::now() + PATIENCE, || interrupt.is_raised())? {
-        return Ok(());
-    }
-    Err(if interrupt.is_raised() { Failure::Interrupted } else { Failure::Stuck })
 }
 
 impl Feed for CudaFeed {
@@ -440,8 +245,17 @@ impl Feed for CudaFeed {
     }
 
     fn expected(&self) -> Option<FeedDesc> {
-        // Neither the segment's name nor a property says a size.
-        None
+        // Neither the segment's name nor a property says a size; a capsfilter behind the source may.
+        let pad = self.element.upgrade()?.static_pad("src")?;
+        let caps = pad.peer_query_caps(Some(&video::template_caps_with_device()));
+        let side = |name: &str| caps.structure(0)?.get::<i32>(name).ok().and_then(|side| u32::try_from(side).ok());
+        let format = PixelFormat::new(SampleType::U8, 4, ChannelOrder::Bgra)?;
+        Some(self.describe(FrameDesc {
+            width: side("width")?,
+            height: side("height")?,
+            format,
+            origin: Origin::TopLeft,
+        }))
     }
 
     fn name(&self) -> String {
@@ -474,8 +288,14 @@ impl Feed for CudaFeed {
 
     fn standing(&mut self) -> Standing {
         let name = self.name.to_string();
-        if let Some(open) = &mut self.open {
-            open.rivals(&self.name);
+        if self.open.as_mut().is_some_and(Open::has_rivals)
+            && !std::mem::replace(&mut self.warned_of_rivals, true)
+            && let Some(element) = self.element.upgrade()
+        {
+            let text = format!(
+                "{name:?} seems to have two producers, whose frames alternate: stop one of them or give it another name"
+            );
+            gst::element_warning!(element, gst::ResourceError::Busy, ("{text}"));
         }
         match self.look() {
             Err(err) => Standing::Replaced(err.to_string()),
@@ -492,33 +312,8 @@ impl Feed for CudaFeed {
         self.shared.set_info(info);
         let open = self.open.as_mut()?;
         open.target(&self.shared, &self.settings);
-        open.lender = None;
-        if self.settings.io_mode != CudaIoMode::Import {
-            return None;
-        }
-        let why = match (&open.way, self.shared.gpu()) {
-            (Way::Device(rows), Some(gpu)) => {
-                match Lender::new(
-                    &self.name,
-                    &open.consumer,
-                    info,
-                    *rows,
-                    gpu,
-                    self.shared.stream(),
-                    self.stats.clone(),
-                ) {
-                    Ok(lender) => {
-                        open.lender = Some(lender);
-                        return None;
-                    }
-                    Err(why) => why,
-                }
-            }
-            _ if !self.shared.is_on_device() => "downstream takes system memory".into(),
-            _ => "downstream takes other pixels than the ring holds, or works in another CUDA context".into(),
-        };
-        (!std::mem::replace(&mut self.warned, true))
-            .then(|| format!("io-mode=import: frames of {:?} are copied nevertheless: {why}", self.name.as_str()))
+        let said = open.lend(&self.name, info, &self.shared, &self.settings, self.stats.clone());
+        said.filter(|_| !std::mem::replace(&mut self.warned, true))
     }
 
     fn glance(&mut self) -> bool {

@@ -29,6 +29,7 @@ mod convert;
 mod feed;
 mod imp;
 mod import;
+mod ring;
 mod settings;
 mod shared;
 

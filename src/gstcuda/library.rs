@@ -198,7 +198,7 @@ fn open() -> Result<Library, Missing> {
 fn open() -> Result<Library, Missing> {
     use libloading::os::windows::Library as Windows;
 
-    if let Some(found) = NAMES.iter().find_map(|name| Windows::open_already_loaded(name).ok()) {
+    if let Some(found) = NAMES.into_iter().find_map(|name| Windows::open_already_loaded(name).ok()) {
         return Ok(found.into());
     }
     let folder = beside_gstreamer();

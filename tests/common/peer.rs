@@ -86,6 +86,17 @@ impl Peer {
         }
     }
 
+    /// The next line that has `part` in it, if it comes within `limit`.
+    pub fn try_hear(&mut self, part: &str, limit: Duration) -> Option<String> {
+        let end = Instant::now() + limit;
+        loop {
+            let line = self.next(end.saturating_duration_since(Instant::now()))?;
+            if line.contains(part) {
+                return Some(line);
+            }
+        }
+    }
+
     fn next(&mut self, limit: Duration) -> Option<String> {
         match self.lines.recv_timeout(limit) {
             Ok(line) => {

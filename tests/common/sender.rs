@@ -41,6 +41,7 @@ pub fn serve() {
                 say("sent all");
             }
             ("errors", Some(run)) => say(&format!("said {:?}", run.sayings())),
+            ("stat-of-source", Some(run)) => say(&format!("stat {}", run.stat("s", rest))),
             ("stat", Some(run)) => say(&format!("stat {}", run.stat("k", rest))),
             ("take", Some(run)) => {
                 let limit = gst::ClockTime::from_seconds(PATIENCE.as_secs());
@@ -50,6 +51,10 @@ pub fn serve() {
                     "taken {}",
                     taken.map_or_else(|| format!("nothing: {:?}", run.history()), |_| "one".into())
                 ));
+            }
+            ("verify", Some(run)) => {
+                let (picture, info) = frames::pull(run, "k");
+                say(&format!("whole {}", pictures::whole_number(&info, &picture)));
             }
             ("descriptors", _) => say(&format!("descriptors {}", super::machine::descriptors().len())),
             ("stop", Some(_)) => {

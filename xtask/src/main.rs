@@ -7,6 +7,7 @@ mod ci;
 mod demo;
 mod emulated;
 mod fuzz;
+mod ptx;
 mod run;
 mod setup;
 mod test;
@@ -26,6 +27,7 @@ usage: cargo xtask WORD
   fuzz     every parser under a fuzzer, 30 seconds in all; `fuzz SECONDS` so long each
   emulated run a command on the emulated CUDA driver: `emulated -- gst-inspect-1.0 nvcodec`; without a command, say what
            to set so that a program finds it
+  ptx      compile the GPU kernels anew, by a pinned NVRTC; `ptx --check` only compares
   setup    only install what the words above need
 
 Each word installs what it needs and is missing (apt, on Debian 12 and 13 and Ubuntu 24.04; elsewhere it says what to
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         ["emulated", words @ ..] => emulated::run(words),
         ["fuzz"] => fuzz::run(fuzz::SMOKE),
         ["fuzz", seconds] => fuzz::seconds(seconds).and_then(fuzz::run),
+        ["ptx", options @ ..] => ptx::run(options),
         // What the deny lane puts in cargo's place; see ci/deny.rs.
         ["metadata-with-old-ids", arguments @ ..] => ci::deny::metadata_with_old_ids(arguments),
         [word, ..] => Err(Trouble::Usage(format!("no such command: {}\n\n{}", run::quote(word), usage()))),

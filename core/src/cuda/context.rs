@@ -95,17 +95,23 @@ impl Context {
     /// The context was lost.
     pub fn enter(&self) -> Result<Current<'_>, CudaError> {
         let raw = self.inner.raw;
-        let id = STACK.with_borrow_mut(|stack| {
+        let push = || {
+            // SAFETY: the context lives as long as `self`.
+            let said = unsafe { (self.inner.driver.api.cuCtxPushCurrent_v2)(raw.0) };
+            self.inner.driver.check("cuCtxPushCurrent", said)
+        };
+        let entered = STACK.try_with(|stack| {
+            let mut stack = stack.borrow_mut();
             let pushed = stack.last().is_none_or(|top| top.raw != raw);
             if pushed {
-                // SAFETY: the context lives as long as `self`.
-                let said = unsafe { (self.inner.driver.api.cuCtxPushCurrent_v2)(raw.0) };
-                self.inner.driver.check("cuCtxPushCurrent", said)?;
+                push()?;
             }
             let id = stack.last().map_or(0, |top| top.id + 1);
             stack.push(Level { raw, id, pushed, done: false });
-            Ok::<_, CudaError>(id)
-        })?;
+            Ok(Some(id))
+        });
+        // A thread that is ending keeps no list any more.
+        let id = entered.unwrap_or_else(|_| push().map(|()| None))?;
         Ok(Current { context: self, id, _thread: PhantomData })
     }
 
@@ -194,25 +200,34 @@ thread_local! {
 #[must_use = "the context is current only as long as this lives"]
 pub struct Current<'a> {
     context: &'a Context,
-    id: u64,
+    /// `None`: the list does not know of it.
+    id: Option<u64>,
     _thread: PhantomData<*const ()>,
 }
 
 impl Drop for Current<'_> {
     fn drop(&mut self) {
         let driver = self.context.inner.driver;
-        STACK.with_borrow_mut(|stack| {
-            if let Some(level) = stack.iter_mut().rev().find(|level| level.id == self.id) {
+        let pop = || {
+            let mut popped = ptr::null_mut();
+            // SAFETY: there is room for the answer.
+            report(driver, "cuCtxPopCurrent", unsafe { (driver.api.cuCtxPopCurrent_v2)(&mut popped) });
+        };
+        let Some(id) = self.id else { return pop() };
+        let left = STACK.try_with(|stack| {
+            let mut stack = stack.borrow_mut();
+            if let Some(level) = stack.iter_mut().rev().find(|level| level.id == id) {
                 level.done = true;
             }
             // Guards may go in any order; the driver's stack must be taken down from its top.
             while let Some(level) = stack.pop_if(|level| level.done) {
-                let mut popped = ptr::null_mut();
                 if level.pushed {
-                    // SAFETY: there is room for the answer.
-                    report(driver, "cuCtxPopCurrent", unsafe { (driver.api.cuCtxPopCurrent_v2)(&mut popped) });
+                    pop();
                 }
             }
         });
+        if left.is_err() {
+            pop();
+        }
     }
 }

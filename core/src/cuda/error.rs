@@ -75,8 +75,11 @@ pub enum CudaError {
         /// Bytes that were wanted.
         wanted: usize,
     },
-    /// Memory that this very process exports cannot be opened here.
-    #[error("the producer of this memory is this very process; CUDA shares memory between two processes only")]
+    /// What this very process exports cannot be opened in it; what another one exports can be, in one context only.
+    #[error(
+        "the driver does not open this memory here: its producer is this very process, or another context of this process \
+         has opened memory of that producer"
+    )]
     OwnProcess,
     /// A handle leads to nothing (any more).
     #[error("a handle of shared GPU memory does not open ({what}, {code}): its producer has gone, or uses another GPU")]
@@ -105,6 +108,12 @@ pub enum CudaError {
         pitch: usize,
         /// Bytes of memory.
         len: usize,
+    },
+    /// The driver does not understand the kernels.
+    #[error("the NVIDIA driver is for CUDA {}.{}, kernels need 12.0: install version 525 or a newer one", found / 1000, found % 1000 / 10)]
+    TooOld {
+        /// Its version, as [`Driver::version`](super::Driver::version) says it.
+        found: i32,
     },
     /// Two sides of a copy have other shapes.
     #[error("{src_rows} rows of {src_bytes} bytes cannot become {dst_rows} rows of {dst_bytes} bytes")]

@@ -8,6 +8,7 @@
 #![cfg(target_os = "linux")]
 
 mod driver;
+mod figures;
 mod frames;
 mod kill;
 mod names;

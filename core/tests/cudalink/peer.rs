@@ -2,13 +2,14 @@
 //! The other process: this test program, started again, told line by line what to do.
 
 use std::io::{BufRead, BufReader, Write, stdin};
+use std::os::unix::fs::FileExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tdlink_core::cuda::{Context, Driver, Event, Imports, PinnedMem, Stream, copy_2d, driver};
 use tdlink_core::frame::SampleType;
 use tdlink_core::protocol::cudalink::{Consumer, Frame, Interrupt, Offer, Producer, ProducerOptions, Wait};
-use tdlink_core::segment::{CreateOptions, OpenOptions, Segment, SegmentName};
+use tdlink_core::segment::{CreateOptions, OpenOptions, Segment, SegmentName, monotonic_ns};
 
 use super::{PATIENCE, described, frame, handles};
 
@@ -108,6 +109,7 @@ type Answer = Result<String, Box<dyn std::error::Error>>;
 
 #[derive(Default)]
 struct State {
+    name: String,
     offer: Option<Offer>,
     opened: Option<Segment>,
     sender: Option<Sender>,
@@ -122,6 +124,7 @@ impl State {
             // Without a GPU.
             ["offer", name, slots, width, how] => {
                 let (slots, width) = (slots.parse()?, width.parse()?);
+                self.name = name.to_owned();
                 let mut offer = Offer::create(&SegmentName::new(name)?, slots, &create(how == "takeover"))?;
                 let generation = offer.announce(described(width), handles(slots, 1))?;
                 let answer = format!("{:?} {generation}", offer.acquired());
@@ -137,6 +140,24 @@ impl State {
             ["flood"] => loop {
                 self.offer.as_mut().ok_or("no offer")?.publish(1_000_000_000)?;
             },
+            ["pulse", who, frames, micros] => {
+                let (frames, pause) = (frames.parse()?, Duration::from_micros(micros.parse()?));
+                let offer = self.offer.as_mut().ok_or("no offer")?;
+                // As other programs write: nobody is woken.
+                let silent = std::fs::OpenOptions::new().write(true).open(format!("/dev/shm/{}", self.name))?;
+                let mut due = Instant::now();
+                for index in 1..=frames {
+                    due += pause;
+                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                    if who == "rings" {
+                        offer.publish(monotonic_ns())?;
+                    } else {
+                        silent.write_all_at(&(monotonic_ns() as f64 / 1e9).to_le_bytes(), 425)?;
+                        silent.write_all_at(&u32::to_le_bytes(index), 16)?;
+                    }
+                }
+                "done".to_owned()
+            }
             // With one.
             ["driver"] => driver().map(|driver| driver.version().to_string())?,
             ["symbols"] => Driver::symbols().join(" "),
@@ -188,7 +209,7 @@ pub fn sample_type(text: &str) -> SampleType {
 /// What stands in frame `number`.
 pub fn picture(number: u64, len: usize) -> Vec<u8> {
     let seed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let mut bytes: Vec<u8> = (0..len as u64).map(|at| (seed.rotate_left((at % 64) as u32) ^ at * 31) as u8).collect();
+    let mut bytes: Vec<u8> = (0..len as u64).map(|at| (seed.rotate_left((at % 64) as u32) ^ (at * 31)) as u8).collect();
     for (byte, of_number) in bytes.iter_mut().zip(number.to_le_bytes()) {
         *byte = of_number;
     }

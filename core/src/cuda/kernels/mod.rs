@@ -16,6 +16,8 @@ use super::stream::Stream;
 
 /// The compiled kernels, for GPUs since Maxwell.
 const ROWS_PTX: &str = include_str!("rows.ptx");
+/// The version whose drivers understand it.
+const UNDERSTOOD_SINCE: i32 = 12_000;
 /// Threads of a block, along a row.
 const THREADS: u32 = 128;
 /// Bytes that one thread handles at a time, at best.
@@ -124,6 +126,9 @@ unsafe impl Sync for Module {}
 impl Module {
     /// Has the driver compile the kernels for the GPU of the context that is current.
     pub(super) fn load(driver: &Driver) -> Result<Self, CudaError> {
+        if driver.version() < UNDERSTOOD_SINCE {
+            return Err(CudaError::TooOld { found: driver.version() });
+        }
         let mut module = ptr::null_mut();
         let text = CString::new(ROWS_PTX).unwrap_or_default();
         // SAFETY: there is room for the answer; the text ends in 0.

@@ -60,7 +60,7 @@ impl Offer {
         let found = Found::look(name, options)?;
         if let Some(found) = &found
             && !options.takeover
-            && found.is_alive()?
+            && found.is_alive(name)?
         {
             return Err(ProduceError::LiveProducer { name: name.to_string() });
         }
@@ -263,10 +263,11 @@ impl Found {
         Ok(Some(Self { segment, size, header }))
     }
 
-    /// Whether somebody is seen publishing. Whoever has said that it ended, or has no handles, is not watched for long.
-    fn is_alive(&self) -> Result<bool, ProduceError> {
+    /// Whether somebody is seen publishing who is none of ours: those have a lock, which is asked for when the name is
+    /// taken. Who has the segment open tells nothing: a reader may, and a producer need not be seen, in a container say.
+    fn is_alive(&self, name: &SegmentName) -> Result<bool, ProduceError> {
         let Some(header) = &self.header else { return Ok(false) };
-        if header.is_over || header.handles.is_none() || !self.is_used()? {
+        if header.is_over || header.handles.is_none() || self.segment.has_owner(name)? {
             return Ok(false);
         }
         let signs = || -> Result<_, ProduceError> {
@@ -282,12 +283,34 @@ impl Found {
         }
         Ok(false)
     }
+}
 
-    /// Whether any other process has it open. Where the system does not tell: it may.
-    fn is_used(&self) -> Result<bool, ProduceError> {
-        #[cfg(target_os = "linux")]
-        return Ok(crate::segment::used_by_others(self.segment.identity()));
-        #[cfg(not(target_os = "linux"))]
-        Ok(true)
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::super::layout::HANDLE;
+    use super::*;
+    use crate::cuda::IpcMemHandle;
+    use crate::protocol::cudalink::{Format, Interrupt, Wait, Watch};
+
+    #[test]
+    fn the_count_goes_round_without_zero_and_a_reader_follows() {
+        for (slots, order) in [(2, [1, 0, 0, 1, 0]), (3, [1, 2, 0, 1, 2]), (4, [1, 2, 0, 1, 2])] {
+            let name = SegmentName::new(&format!("tdlink-round-{slots}-{}", std::process::id())).unwrap();
+            let mut offer = Offer::create(&name, slots, &CreateOptions::default()).unwrap();
+            let description = Description { width: 1, height: 1, channels: 1, format: Format::U8, flags: 0 };
+            let handles = SlotHandles { memory: IpcMemHandle([1; HANDLE]), event: None };
+            offer.announce(description, vec![handles; slots as usize]).unwrap();
+            let mut watch = Watch::attach(&name, &OpenOptions::default(), Interrupt::new()).unwrap();
+            offer.index = u32::MAX - 2;
+            offer.segment.store_u32(WRITE_IDX.offset(), u32::MAX - 2, std::sync::atomic::Ordering::Release).unwrap();
+            for (slot, index) in order.into_iter().zip([u32::MAX - 1, u32::MAX, 1, 2, 3]) {
+                assert_eq!(offer.next_slot(), slot, "{slots} slots, {index}");
+                assert_eq!(offer.publish(1).unwrap(), index);
+                assert_eq!(watch.wait_newer(None).unwrap(), Wait::Newer);
+                let frame = watch.take().unwrap().unwrap();
+                assert_eq!((frame.index, frame.slot), (index, slot));
+            }
+            assert_eq!((watch.skipped(), watch.rivals(), offer.rivals()), (0, 0, 0));
+        }
     }
 }

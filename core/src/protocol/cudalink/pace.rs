@@ -17,10 +17,21 @@ const RARELY_NS: u64 = 4_000_000;
 const PAUSE_NS: u64 = 1_000_000_000;
 /// Time around the due moment, at least and at most.
 const MARGIN_NS: (u64, u64) = (200_000, 2_000_000);
-/// Rings that were missed until it is looked for again.
+/// So many rings in a row are no chance.
 const CREDIT: u8 = 3;
 /// Longest sleep when the producer rings.
 const RUNG_NS: u64 = 100_000_000;
+
+/// How a frame was noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Noticed {
+    /// Somebody ended the sleep.
+    Rung,
+    /// It stood there when the sleep was over.
+    Found,
+    /// It came before one had fallen asleep: that tells nothing.
+    Awake,
+}
 
 /// What is known of a producer's pace.
 #[derive(Debug, Clone, Default)]
@@ -29,14 +40,18 @@ pub(super) struct Pace {
     interval_ns: u64,
     /// How far from the due moment frames come.
     jitter_ns: u64,
-    /// Above 0: it rings.
+    /// Rings in a row; from [`CREDIT`] on it is one that rings.
     rings: u8,
 }
 
 impl Pace {
-    /// A frame was seen at `now`; `rung`: a ring told of it, not a look.
-    pub(super) fn arrived(&mut self, now: u64, rung: bool) {
-        self.rings = if rung { CREDIT } else { self.rings.saturating_sub(1) };
+    /// A frame was noticed at `now`.
+    pub(super) fn arrived(&mut self, now: u64, how: Noticed) {
+        self.rings = match how {
+            Noticed::Rung => (self.rings + 1).min(CREDIT),
+            Noticed::Found => 0,
+            Noticed::Awake => self.rings,
+        };
         if let Some(last) = self.last_ns {
             let found = now.saturating_sub(last);
             if found < PAUSE_NS {
@@ -59,7 +74,7 @@ impl Pace {
 
     /// Until when to sleep, as of `now`, if nobody rings before.
     pub(super) fn next_look(&self, now: u64) -> u64 {
-        if self.rings > 0 {
+        if self.rings >= CREDIT {
             return now + RUNG_NS;
         }
         let (Some(last), interval) = (self.last_ns, self.interval_ns) else { return now + SOMETIMES_NS };
@@ -91,7 +106,7 @@ mod tests {
     /// Frames at the given moments; gives for each of the last ones how late it was seen, and the number of looks.
     fn follow(pace: &mut Pace, frames: &[u64], warm: usize) -> (Vec<u64>, usize) {
         let (mut now, mut looks, mut late) = (frames[0], 0, Vec::new());
-        pace.arrived(now, false);
+        pace.arrived(now, Noticed::Found);
         for (number, &frame) in frames.iter().enumerate().skip(1) {
             while now < frame {
                 now = pace.next_look(now);
@@ -100,7 +115,7 @@ mod tests {
             if number > warm {
                 late.push(now - frame);
             }
-            pace.arrived(now, false);
+            pace.arrived(now, Noticed::Found);
         }
         (late, looks)
     }
@@ -138,21 +153,21 @@ mod tests {
         assert!(looks < 3500, "{looks} looks in ten seconds");
         assert!(pace.next_look(now) - now <= RARELY_NS);
         let before = pace.interval_ns;
-        pace.arrived(now, false);
+        pace.arrived(now, Noticed::Found);
         assert_eq!(pace.interval_ns, before, "a pause is no interval");
     }
 
     #[test]
     fn who_rings_is_not_looked_for_until_it_stops_ringing() {
         let mut pace = Pace::default();
-        for i in 0..10 {
-            pace.arrived(i * 16 * MS, true);
-        }
-        assert_eq!(pace.next_look(160 * MS), 160 * MS + RUNG_NS);
-        for i in 10..20 {
-            pace.arrived(i * 16 * MS, false);
-        }
-        assert!(pace.next_look(320 * MS) < 320 * MS + RUNG_NS);
+        pace.arrived(0, Noticed::Rung);
+        pace.arrived(16 * MS, Noticed::Rung);
+        assert!(pace.next_look(32 * MS) < 32 * MS + RUNG_NS, "two may be chance");
+        pace.arrived(32 * MS, Noticed::Rung);
+        pace.arrived(48 * MS, Noticed::Awake);
+        assert_eq!(pace.next_look(48 * MS), 48 * MS + RUNG_NS);
+        pace.arrived(64 * MS, Noticed::Found);
+        assert!(pace.next_look(64 * MS) < 64 * MS + RUNG_NS, "it was found and nobody had rung");
     }
 
     #[test]

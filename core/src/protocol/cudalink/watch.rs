@@ -9,7 +9,7 @@ use super::layout::{
     self, HEAD, Header, MAX_SLOTS, Places, SHUTDOWN, Stamp, TIMESTAMP, VERSION, WRITE_IDX, parse, slot_of, still_whole,
 };
 use super::offer::doorbell;
-use super::pace::Pace;
+use super::pace::{Noticed, Pace};
 use super::{ConsumeError, words};
 use crate::protocol::control::Interrupt;
 use crate::segment::{AccessError, Bell, Linked, OpenOptions, Segment, SegmentName, monotonic_ns, monotonic_ns_at};
@@ -23,6 +23,8 @@ const STILL_NS: u64 = 1_000_000_000;
 const TRIES: u32 = 20;
 /// That moment.
 const MOMENT: std::time::Duration = std::time::Duration::from_micros(200);
+/// A sleep that was shorter was none.
+const ASLEEP_NS: u64 = 20_000;
 /// Readers of one word do not tell each other apart.
 const ME: u32 = 0;
 
@@ -55,7 +57,8 @@ pub struct Published {
     /// The generation.
     pub generation: u64,
     /// When it was published, in nanoseconds of the machine's monotonic clock; `None` when the producer does not say.
-    /// Nobody checks what another program says here.
+    /// There is one for all slots, written before the count: it may be that of the frame which is just coming. Nobody
+    /// checks what another program says here.
     pub stamp: Option<Stamp>,
 }
 
@@ -108,16 +111,15 @@ impl Watch {
         interrupt: Interrupt,
     ) -> Result<Self, ConsumeError> {
         let bell = Arc::new(Bell::named(&doorbell(name), Arc::clone(&segment), WRITE_IDX.offset())?);
-        let mut snapshot = None;
+        let mut snapshot = Snapshot::take(name, &segment)?;
         for _ in 0..TRIES {
-            snapshot = Snapshot::take(name, &segment)?;
             if snapshot.is_some() {
                 break;
             }
             std::thread::sleep(MOMENT);
+            snapshot = Snapshot::take(name, &segment)?;
         }
-        let Snapshot { header, announced } =
-            snapshot.ok_or_else(|| ConsumeError::NotReady { name: name.to_string() })?;
+        let Snapshot { header, announced } = snapshot.ok_or_else(|| not_ready(name))?;
         #[cfg(not(windows))]
         let _ = options;
         let owned = segment.has_owner(name)?;
@@ -181,7 +183,7 @@ impl Watch {
     /// The segment was cut short, or says what cannot be; the system does not tell.
     pub fn wait_newer(&mut self, deadline: Option<Instant>) -> Result<Wait, ConsumeError> {
         let until = deadline.map_or(u64::MAX, monotonic_ns_at);
-        let mut slept_to = None;
+        let mut slept: Option<(u64, u64)> = None;
         loop {
             if self.interrupt.is_raised() {
                 return Ok(Wait::Interrupted);
@@ -189,10 +191,13 @@ impl Watch {
             let count = words::index(&self.segment)?;
             let now = monotonic_ns();
             if count != self.seen {
-                // A wait that ended before its time was rung for; one that ended at it was not.
-                let rung = slept_to.is_some_and(|to| now < to);
-                if slept_to.is_some() {
-                    self.pace.arrived(now, rung);
+                if let Some((from, to)) = slept {
+                    let how = match now {
+                        now if now >= to => Noticed::Found,
+                        now if now - from < ASLEEP_NS => Noticed::Awake,
+                        _ => Noticed::Rung,
+                    };
+                    self.pace.arrived(now, how);
                 }
                 self.seen = count;
                 self.moved_ns = now;
@@ -211,31 +216,37 @@ impl Watch {
                 return Ok(Wait::Deadline);
             }
             let to = self.pace.next_look(now).min(until).min(self.probed_ns + PROBE_NS);
-            slept_to = Some(to);
+            slept = Some((now, to));
             self.interrupt.sleep(&self.bell, ME, count, to)?;
         }
     }
 
     /// What there is without waiting.
     fn look(&mut self, count: u32) -> Result<Option<Wait>, ConsumeError> {
-        if words::is_over(&self.segment, self.header.places)? {
-            // Unless that place means something else by now.
-            let fresh = self.changed()?;
-            return Ok(if fresh { self.respec()? } else { None }.or(Some(Wait::Closed)));
+        let newer = count != 0 && count != self.last;
+        // Looked at after the count: a producer's last frame is published before its end.
+        let over = words::is_over(&self.segment, self.header.places)?;
+        if !newer && !over && words::version(&self.segment)? == self.header.generation {
+            return Ok(None);
         }
-        if count != 0 && count != self.last || words::version(&self.segment)? != self.header.generation {
-            if self.changed()? {
-                return self.respec();
-            }
-            return Ok((count != 0 && count != self.last).then_some(Wait::Newer));
+        if self.changed()? {
+            // With another number of slots, that place means something else by now.
+            let respec = self.respec()?;
+            return Ok(if over { respec.or(Some(Wait::Closed)) } else { respec });
         }
-        Ok(None)
+        Ok(match (newer, over) {
+            // Its memory stays good for a moment, and that it did is asked afterwards.
+            (true, _) => Some(Wait::Newer),
+            (false, true) => Some(Wait::Closed),
+            (false, false) => None,
+        })
     }
 
     /// Whether what is announced is no longer what was read.
     fn changed(&self) -> Result<bool, AccessError> {
-        let mut now = vec![0; self.announced.len()];
-        read_announced(&self.segment, self.header.places, &mut now)?;
+        let mut now = [0; ANNOUNCED];
+        let now = &mut now[..self.announced.len()];
+        read_announced(&self.segment, self.header.places, now)?;
         Ok(now != self.announced)
     }
 
@@ -243,7 +254,7 @@ impl Watch {
     fn respec(&mut self) -> Result<Option<Wait>, ConsumeError> {
         let snapshot = match Snapshot::take(&self.name, &self.segment) {
             Ok(Some(snapshot)) => snapshot,
-            Ok(None) => return Ok(None),
+            Ok(None) | Err(ConsumeError::NotReady { .. }) => return Ok(None),
             Err(ConsumeError::Closed { .. }) => return Ok(Some(Wait::Closed)),
             Err(error) => return Err(error),
         };
@@ -351,11 +362,15 @@ impl Watch {
         let slots = self.header.places.slots();
         Ok(frame.generation == self.header.generation
             && still_whole(frame.index, newest, slots)
-            && !words::is_over(&self.segment, self.header.places)?
             && !self.changed()?
-            // [died] A producer's death ends the wait for its event, whatever its copy had come to.
+            // [died] A producer's death ends the wait for its event, whatever its copy had come to. One that ends in order
+            // holds its lock as long as its memory is there.
             && (!self.owned || self.segment.has_owner(&self.name)?))
     }
+}
+
+fn not_ready(name: &SegmentName) -> ConsumeError {
+    ConsumeError::NotReady { name: name.to_string() }
 }
 
 /// Contents that were read twice and were the same.
@@ -365,19 +380,31 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    /// `None`: they are being written, or not there yet.
+    /// `None`: they changed meanwhile.
     fn take(name: &SegmentName, segment: &Segment) -> Result<Option<Self>, ConsumeError> {
         let mut bytes = vec![0; segment.len().min(Places::of(MAX_SLOTS).size())];
         segment.read(0, &mut bytes)?;
-        let header = parse(&bytes).map_err(|source| ConsumeError::Layout { name: name.to_string(), source });
+        let header = match parse(&bytes) {
+            Ok(header) => header,
+            Err(source) => {
+                // Perhaps one half of it is older than the other.
+                let first = bytes.clone();
+                std::thread::sleep(MOMENT);
+                segment.read(0, &mut bytes)?;
+                if bytes != first {
+                    return Ok(None);
+                }
+                return Err(ConsumeError::Layout { name: name.to_string(), source });
+            }
+        };
         // Whoever writes it anew writes zeros first, or an end that nobody has taken back.
         fence(Ordering::SeqCst);
-        let Some(header) = header? else { return Ok(None) };
+        let header = header.ok_or_else(|| not_ready(name))?;
         if header.is_over {
             return Err(ConsumeError::Closed { name: name.to_string() });
         }
         if header.handles.is_none() || header.description.is_none() {
-            return Ok(None);
+            return Err(not_ready(name));
         }
         let mut announced = announced(&bytes, header.places);
         let first = announced.clone();
@@ -389,6 +416,8 @@ impl Snapshot {
 /// The parts of the segment that stay as they are within a generation: version and number of slots, handles,
 /// description.
 const PARTS: usize = 3;
+/// Bytes of them, at most.
+const ANNOUNCED: usize = Places::of(MAX_SLOTS).size();
 
 fn parts(places: Places) -> [std::ops::Range<usize>; PARTS] {
     let tail = places.tail();

@@ -175,7 +175,7 @@ fn a_frame_does_not_outlive_its_generation() {
         &|ring| ring.announce(2, 64, 1),
         &|ring| ring.set_version(2),
         &|ring| ring.set_handles(&handles(3, 77)),
-        &|ring| ring.set_tail(SHUTDOWN.offset(), &[1]),
+        &|ring| words::clear_handles(&ring.segment, ring.places).unwrap(),
     ];
     for (number, change) in changes.into_iter().enumerate() {
         let ring = Ring::announced(3);
@@ -187,6 +187,17 @@ fn a_frame_does_not_outlive_its_generation() {
         ring.segment.store_u32(WRITE_IDX.offset(), 1, Ordering::Release).unwrap();
         assert!(!watch.still_whole(&frame).unwrap(), "change {number}");
     }
+    // Nor when the new one is known already.
+    let ring = Ring::announced(3);
+    ring.publish(1);
+    let mut watch = ring.watch().unwrap();
+    let frame = takes(&mut watch, 1, 0);
+    ring.announce(2, 64, 1);
+    assert_eq!(now(&mut watch), Wait::Respec);
+    ring.publish(1);
+    assert!(!watch.still_whole(&frame).unwrap());
+    let frame = takes(&mut watch, 1, 0);
+    assert!(watch.still_whole(&frame).unwrap());
 }
 
 #[test]
@@ -290,6 +301,26 @@ fn an_end_is_told_and_does_not_last_when_it_is_taken_back() {
         ring.publish(2);
         takes(&mut watch, 2, 1);
     }
+}
+
+#[test]
+fn the_last_frame_before_an_end_is_still_taken() {
+    let ring = Ring::announced(3);
+    let mut watch = ring.watch().unwrap();
+    ring.publish(1);
+    words::shut(&ring.segment, ring.places).unwrap();
+    let frame = takes(&mut watch, 1, 0);
+    assert!(watch.still_whole(&frame).unwrap());
+    assert_eq!(now(&mut watch), Wait::Closed);
+    words::clear_handles(&ring.segment, ring.places).unwrap();
+    assert!(!watch.still_whole(&frame).unwrap(), "its memory may be gone");
+    // Too late for the last one.
+    let ring = Ring::announced(3);
+    let mut watch = ring.watch().unwrap();
+    ring.publish(1);
+    words::shut(&ring.segment, ring.places).unwrap();
+    words::clear_handles(&ring.segment, ring.places).unwrap();
+    assert_eq!(now(&mut watch), Wait::Closed);
 }
 
 #[test]

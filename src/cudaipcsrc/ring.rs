@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A producer's ring that was found, and how its frames get into buffers.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gst_video::{VideoInfo, prelude::*};
+use tdlink_core::{
+    cuda::{CudaError, Event, Rows, Stream, rows_u8},
+    frame::{ChannelOrder, FrameDesc, Origin, PixelFormat},
+    protocol::cudalink::{ConsumeError, Consumer, Frame, Interrupt},
+    segment::{SegmentName, monotonic_ns},
+};
+
+use super::{
+    convert::{self, ByHost, HostError},
+    import::Lender,
+    settings::Settings,
+    shared::Shared,
+};
+use crate::{
+    enums::{CudaChannelOrder, CudaIoMode},
+    gstcuda::{self, Mapped},
+    live::{Made, Stats},
+    video,
+};
+
+/// How long a copy may take to whose end the producer has a say: it may have died in the middle of a frame.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+/// A stamp that is further back is no time of this frame's.
+const OLD_NS: u64 = 10_000_000_000;
+/// A producer that was found.
+#[derive(Debug)]
+pub struct Open {
+    pub consumer: Consumer,
+    /// Where its memory is open.
+    reader: Reader,
+    pub wire: FrameDesc,
+    way: Way,
+    /// Slots are pushed as they lie.
+    pub lender: Option<Lender>,
+    skipped: u64,
+    rivals: u64,
+}
+
+/// A stream of the context in which the producer's memory is open, and an event behind the last copy in it.
+#[derive(Debug)]
+struct Reader {
+    stream: Stream,
+    done: Event,
+}
+
+/// How frames get into buffers.
+#[derive(Debug)]
+pub enum Way {
+    /// The device copies.
+    Device(Rows),
+    /// Through the host; made with the first frame.
+    Host { to: PixelFormat, on_device: bool, by: Option<Box<ByHost>> },
+}
+
+/// Why a frame did not get into a buffer.
+pub enum Failure {
+    Consume(ConsumeError),
+    Message(gst::ErrorMessage),
+    /// The producer's own copy does not end.
+    Stuck,
+    /// Told to return.
+    Interrupted,
+}
+
+impl From<ConsumeError> for Failure {
+    fn from(err: ConsumeError) -> Self {
+        Self::Consume(err)
+    }
+}
+
+impl From<CudaError> for Failure {
+    fn from(err: CudaError) -> Self {
+        Self::Consume(err.into())
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(err: HostError) -> Self {
+        match err {
+            HostError::Cuda(err) => err.into(),
+            HostError::Row(err) => Self::Message(gst::error_msg!(gst::ResourceError::Read, ("{err}"))),
+        }
+    }
+}
+
+impl Reader {
+    fn new(consumer: &Consumer) -> Result<Self, CudaError> {
+        let context = consumer.context();
+        Ok(Self { stream: Stream::new(context)?, done: Event::new(context)? })
+    }
+}
+
+impl Open {
+    /// Before caps are agreed on.
+    ///
+    /// # Errors
+    /// The driver's refusal.
+    pub fn new(consumer: Consumer, wire: FrameDesc) -> Result<Self, CudaError> {
+        let reader = Reader::new(&consumer)?;
+        let way = Way::Host { to: wire.format, on_device: false, by: None };
+        let (skipped, rivals) = (consumer.skipped(), consumer.rivals());
+        Ok(Self { consumer, reader, wire, way, lender: None, skipped, rivals })
+    }
+
+    /// Has slots pushed as they lie from now on, if that is asked for and can be. What is not done as well as it could be, in
+    /// words.
+    pub fn lend(
+        &mut self,
+        name: &SegmentName,
+        info: &VideoInfo,
+        shared: &Shared,
+        settings: &Settings,
+        stats: Arc<Stats>,
+    ) -> Option<String> {
+        self.lender = None;
+        let gpu = shared.gpu().filter(|_| shared.is_on_device());
+        let elsewhere = gpu.as_ref().is_some_and(|gpu| !gpu.context().is(self.consumer.context()));
+        let import = settings.io_mode == CudaIoMode::Import;
+        let why = match (&self.way, gpu) {
+            _ if elsewhere => {
+                "this process has the producer's memory open in another CUDA context than this pipeline's, so that they go through the host; an application that gives all its pipelines one context keeps them on the GPU".into()
+            }
+            _ if !import => return None,
+            (Way::Device(rows), Some(gpu)) => {
+                match Lender::new(name, &self.consumer, info, *rows, gpu, shared.stream(), stats) {
+                    Ok(lender) => {
+                        self.lender = Some(lender);
+                        return None;
+                    }
+                    Err(why) => why,
+                }
+            }
+            (_, None) => "downstream takes system memory".into(),
+            (Way::Host { .. }, Some(_)) => "downstream takes other pixels than the ring holds".into(),
+        };
+        let frames = format!("frames of {:?}", name.as_str());
+        let said = if import { format!("io-mode=import: {frames} are copied nevertheless") } else { frames };
+        Some(format!("{said}: {why}"))
+    }
+
+    /// Frames are to be read as the pipeline has agreed on.
+    pub fn target(&mut self, shared: &Shared, settings: &Settings) {
+        let Some(info) = shared.info() else { return };
+        let Some(to) = video::pixel_format(info.format()) else { return };
+        let options = settings.live.pixel_options();
+        let flip = self.wire.origin != Origin::TopLeft;
+        let on_device = shared.is_on_device();
+        let gpu = shared.gpu().filter(|_| on_device);
+        let same = gpu.as_ref().is_some_and(|gpu| gpu.context().is(self.consumer.context()));
+        self.way = match convert::device_rows(self.wire.format, to, flip, options).filter(|_| same) {
+            Some(rows) => Way::Device(rows),
+            None => Way::Host { to, on_device, by: None },
+        };
+    }
+
+    /// Copies `frame` into `buffer`. Whether it was left alone until that was done.
+    pub fn copy(
+        &mut self,
+        frame: &Frame,
+        buffer: &mut gst::BufferRef,
+        info: &VideoInfo,
+        shared: &Shared,
+        settings: &Settings,
+        interrupt: &Interrupt,
+    ) -> Result<bool, Failure> {
+        let unmapped = video::unmapped(buffer, info);
+        match &mut self.way {
+            Way::Device(rows) => {
+                // In the stream in which others use that memory.
+                let theirs = gstcuda::stream_of(buffer).map(|stream| stream.cuda(self.consumer.context()));
+                let stream = theirs.as_ref().unwrap_or(&self.reader.stream);
+                let Some(mapped) = Mapped::write(buffer, info) else { return Err(Failure::Message(unmapped)) };
+                self.consumer.order(frame, stream)?;
+                rows_u8(mapped.plane(), frame.plane, *rows, stream)?;
+                self.reader.done.record(stream)?;
+                wait(&self.consumer, frame, &self.reader.done, interrupt)?;
+                Ok(self.consumer.still_whole(frame)?)
+            }
+            Way::Host { to, on_device, by } => {
+                let by = match by {
+                    Some(by) => by,
+                    none => {
+                        let gpu = shared.gpu().filter(|_| *on_device);
+                        let up = gpu.as_ref().map(|gpu| gpu.context());
+                        let options = settings.live.pixel_options();
+                        let made = ByHost::new(self.consumer.context(), self.wire, *to, up, options)?;
+                        none.insert(Box::new(made))
+                    }
+                };
+                self.consumer.order(frame, &self.reader.stream)?;
+                by.download(frame.plane, &self.reader.stream)?;
+                self.reader.done.record(&self.reader.stream)?;
+                wait(&self.consumer, frame, &self.reader.done, interrupt)?;
+                if !self.consumer.still_whole(frame)? {
+                    return Ok(false);
+                }
+                if *on_device {
+                    let gpu = shared.gpu().ok_or_else(|| Failure::Message(unmapped.clone()))?;
+                    let Some(mapped) = Mapped::write(buffer, info) else { return Err(Failure::Message(unmapped)) };
+                    by.upload(mapped.plane(), gpu.stream())?;
+                    gpu.stream().synchronize()?;
+                } else {
+                    let mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info);
+                    let Ok(mut mapped) = mapped else { return Err(Failure::Message(unmapped)) };
+                    let stride = usize::try_from(mapped.plane_stride()[0]).unwrap_or_default();
+                    let Ok(rows) = mapped.plane_data_mut(0) else { return Err(Failure::Message(unmapped)) };
+                    by.write(rows, stride)?;
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    pub fn made(&mut self, frame: &Frame) -> Made {
+        let now = monotonic_ns();
+        // Another program's word, which nobody has checked.
+        let stamp = frame.published.stamp.filter(|stamp| (now.saturating_sub(OLD_NS)..=now).contains(stamp));
+        let skipped = self.consumer.skipped();
+        let skipped = skipped.saturating_sub(std::mem::replace(&mut self.skipped, skipped));
+        Made { published: stamp.unwrap_or(now), pts: None, duration: None, discont: false, skipped }
+    }
+
+    /// Whether signs of two producers have come since this was last asked.
+    pub fn has_rivals(&mut self) -> bool {
+        let rivals = self.consumer.rivals();
+        rivals > std::mem::replace(&mut self.rivals, rivals)
+    }
+}
+
+/// Waits until the copy of `frame` is done, behind which `done` was recorded.
+fn wait(consumer: &Consumer, frame: &Frame, done: &Event, interrupt: &Interrupt) -> Result<(), Failure> {
+    if consumer.is_complete(frame)? {
+        // Nobody but this process has a say in it.
+        return Ok(done.synchronize()?);
+    }
+    if done.synchronize_by(Instant::now() + PATIENCE, || interrupt.is_raised())? {
+        return Ok(());
+    }
+    Err(if interrupt.is_raised() { Failure::Interrupted } else { Failure::Stuck })
+}
+
+/// What a frame is on the wire, and as the user says.
+pub fn wire(consumer: &Consumer, settings: &Settings, name: &SegmentName) -> Result<FrameDesc, gst::ErrorMessage> {
+    let description = consumer.description();
+    let order = match settings.channel_order {
+        CudaChannelOrder::Auto => None,
+        CudaChannelOrder::Rgba => Some(ChannelOrder::Rgba),
+        CudaChannelOrder::Bgra => Some(ChannelOrder::Bgra),
+    };
+    let format = description.pixel_format(order).ok_or_else(|| {
+        gst::error_msg!(
+            gst::StreamError::Format,
+            (
+                "{:?} has frames of {description}, for which there are no video formats; right would be uint8, uint16, float16 or float32",
+                name.as_str()
+            )
+        )
+    })?;
+    // The wire does not say where its first row stands: as TouchDesigner has it.
+    let origin = settings.live.origin.or(Origin::BottomLeft);
+    Ok(FrameDesc { width: description.width, height: description.height, format, origin })
+}
