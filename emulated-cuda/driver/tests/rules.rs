@@ -45,6 +45,7 @@ fn child() {
         }
         Some("slow") => slow(),
         Some("pageable") => pageable(),
+        Some("two devices") => two_devices(),
         Some("no device") => assert_eq!(cu!(cuInit(0)), 100),
         None => {}
         other => panic!("no part {other:?}"),
@@ -59,6 +60,33 @@ fn nothing_works_before_initialisation() {
 #[test]
 fn without_a_device_initialisation_says_so() {
     Player::start("no device", &[("DEVICES", "0")]).succeed();
+}
+
+fn two_devices() {
+    init();
+    let mut count = 0;
+    ok!(cuDeviceGetCount(&raw mut count));
+    assert_eq!(count, 2);
+    let other: Handle = made!(cuCtxCreate_v2(0, 1));
+    let there = memory_of(&[8; 100]);
+    let mut device = 0_u32;
+    ok!(cuPointerGetAttribute((&raw mut device).cast(), 9, there));
+    assert_eq!(device, 1);
+    let _context = context();
+    let here = memory(100);
+    ok!(cuMemcpyDtoD_v2(here, there, 100));
+    assert_eq!(read(here, 100), [8; 100]);
+    let one: Handle = made!(cuDevicePrimaryCtxRetain(0));
+    let two: Handle = made!(cuDevicePrimaryCtxRetain(1));
+    assert_ne!(one, two);
+    ok!(cuDevicePrimaryCtxRelease_v2(1));
+    ok!(cuCtxDestroy_v2(other));
+    assert_eq!(cu!(cuMemcpyDtoD_v2(here, there, 100)), INVALID_VALUE, "it went with its context");
+}
+
+#[test]
+fn there_can_be_two_devices() {
+    Player::start("two devices", &[("DEVICES", "2")]).succeed();
 }
 
 #[test]
