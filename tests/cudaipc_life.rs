@@ -10,7 +10,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::machine::Folder;
+use common::folder::Folder;
 use common::name::Name;
 use common::run::Run;
 use common::sender::{ROLE, Sender};
