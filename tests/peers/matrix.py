@@ -55,7 +55,7 @@ def sunk(name, form, seed, *wire):
     try:
         if shm.size != segments.shown(wire.size):
             return "differs: the segment has %d bytes, expected %d" % (shm.size, wire.size)
-        found = np.frombuffer(bytes(shm.buf), DTYPE[wire.sample]).reshape(wire.shape)
+        found = np.frombuffer(bytes(shm.buf[: wire.size]), DTYPE[wire.sample]).reshape(wire.shape)
     finally:
         shm.close()
     return explain(np.ascontiguousarray(wire.turn(found)), wanted)
