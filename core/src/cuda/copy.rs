@@ -9,7 +9,8 @@ use cudarc::driver::sys::{CUDA_MEMCPY2D, CUmemorytype};
 use super::error::CudaError;
 use super::stream::Stream;
 
-/// Rows of one piece of memory, known to lie within it.
+/// Rows of one piece of memory, known to lie within it. It is a place and keeps nothing: whoever uses it has the memory,
+/// and has it until the work is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plane {
     ptr: u64,

@@ -103,16 +103,6 @@ pub fn loom() -> Outcome {
     run::check(&mut command)
 }
 
-/// The tests of `core/tests/cudalink` that need a driver, and those that need none.
-pub fn cudalink() -> Outcome {
-    let test = ["test", "--locked", "--package", "tdlink-core", "--features", "test-util", "--test", "cudalink"];
-    let all = ["--", "--include-ignored", "--skip", "peer::peer"];
-    // Two of them look at all imports of their process.
-    let alone = ["--test-threads", "1"];
-    let words: Vec<&str> = ["--", "cargo"].into_iter().chain(test).chain(all).chain(alone).collect();
-    crate::emulated::run(&words)
-}
-
 /// The ignored test of `core/tests/control/kill.rs`.
 pub fn kill() -> Outcome {
     let mut command = run::cargo();

@@ -55,7 +55,6 @@ const LANES: &[Lane] = &[
     lane("emu-tsan", "the emulated CUDA driver under ThreadSanitizer", emulated::lanes::tsan),
     lane("cuda", "the CUDA elements and the core on the emulated driver", emulated::lanes::cuda),
     lane("cuda-1.28", "the CUDA elements, the same binaries, with GStreamer 1.28", emulated::lanes::cuda_newer),
-    lane("cudalink", "cuda-link's ring between processes on the emulated CUDA driver", lanes::cudalink),
     lane("ptx", "the compiled kernels are those of the sources, byte for byte", crate::ptx::check),
     lane("examples", "the examples compile, the Python ones too", lanes::examples),
     lane("miri", "the core's tests on the heap under Miri", lanes::miri),

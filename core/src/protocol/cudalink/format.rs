@@ -173,8 +173,8 @@ mod tests {
 
     #[test]
     fn every_format_has_a_triple_of_its_own_and_no_other_triple_is_one() {
-        for kind in 0..=255 {
-            for bits in 0..=255 {
+        for kind in 0..=if cfg!(miri) { 4 } else { 255 } {
+            for bits in (0..=255).step_by(if cfg!(miri) { 8 } else { 1 }) {
                 for flags in [0, 1, 2, 4, 6, 0x80, 0xFFFE, 0xFFFF] {
                     if let Some(format) = Format::of(kind, bits, flags) {
                         assert_eq!(format.triple(), (kind, bits, flags & 1));

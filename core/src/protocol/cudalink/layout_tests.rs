@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Bytes that are right, and every kind that is not.
 
+#[cfg(not(miri))]
 use proptest::prelude::*;
 
 use super::super::words;
@@ -238,6 +239,7 @@ fn no_frame_is_called_whole_whose_slot_is_written_where_the_count_goes_round() {
     }
 }
 
+#[cfg(not(miri))] // hundreds of cases
 proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..1400)) {

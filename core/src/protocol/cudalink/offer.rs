@@ -80,8 +80,8 @@ impl Offer {
                     std::thread::sleep(GRACE);
                 }
             }
-            owned.resize(places.size())?;
         }
+        owned.resize(places.size())?;
         let segment = Arc::clone(owned.segment());
         generation = generation.max(words::version(&segment)?);
         words::take_down(&*segment)?;

@@ -34,7 +34,7 @@ impl Default for ProducerOptions {
 
 /// Offers frames in GPU memory under a name. Nobody is waited for: the newest frame wins.
 ///
-/// Dropping it says that it has ended, waits [`GRACE`] (100 ms) for readers to let go, and gives memory and name back.
+/// Dropping it says that it has ended, waits 100 ms for readers to let go, and gives memory and name back.
 #[derive(Debug)]
 pub struct Producer {
     offer: Offer,

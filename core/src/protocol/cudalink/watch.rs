@@ -438,6 +438,7 @@ fn read_announced(segment: &Segment, places: Places, to: &mut [u8]) -> Result<()
     Ok(())
 }
 
-#[cfg(test)]
+// Waits are more than Miri models.
+#[cfg(all(test, not(miri)))]
 #[path = "watch_tests.rs"]
 mod tests;

@@ -295,6 +295,7 @@ fn an_end_is_told_and_does_not_last_when_it_is_taken_back() {
         let ring = Ring::announced(3);
         ring.publish(1);
         let mut watch = ring.watch().unwrap();
+        takes(&mut watch, 1, 0);
         ring.set_tail(SHUTDOWN.offset(), &[value]);
         assert_eq!(now(&mut watch), Wait::Closed, "{value}");
         assert!(matches!(ring.watch(), Err(ConsumeError::Closed { .. })));
