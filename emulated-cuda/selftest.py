@@ -201,7 +201,7 @@ def main():
     path = sys.argv[1] if len(sys.argv) > 1 else "libcuda.so.1"
     # Read by the emulated driver when it is loaded; a real one ignores it.
     if len(sys.argv) <= 2 and "EMULATED_CUDA_COPY_DELAY_US" not in os.environ:
-        os.environ["EMULATED_CUDA_COPY_DELAY_US"] = "4000"
+        os.environ["EMULATED_CUDA_COPY_DELAY_US"] = "30000"
         os.execv(sys.executable, [sys.executable, *sys.argv])
     cu = Driver(path)
     if len(sys.argv) > 2:

@@ -129,10 +129,12 @@ macro_rules! entries {
 /// Writes what an entry gives back through a pointer of its caller.
 macro_rules! put {
     ($pointer:expr, $value:expr) => {{
-        let (pointer, value) = ($pointer, $value);
+        let pointer = $pointer;
         if pointer.is_null() {
             return Err($crate::code::Code::INVALID_VALUE);
         }
+        // Made only when there is a place for it: nothing is lost.
+        let value = $value;
         // SAFETY: not null, and the entry's contract says valid; `write_unaligned` asks for nothing more.
         unsafe { pointer.write_unaligned(value) }
     }};

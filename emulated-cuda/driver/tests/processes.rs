@@ -83,7 +83,7 @@ fn writer() {
 /// How many of the pictures a reader saw as they should be. Only the writer is slow: a reader that is as slow would wait
 /// without meaning to.
 fn right_pictures(reader: &str, orders: &[(&str, &str)]) -> u8 {
-    let mut writer = Player::start("writer", &[("COPY_DELAY_US", "10000")]);
+    let mut writer = Player::start("writer", &[("COPY_DELAY_US", "100000")]);
     let mut reader = Player::start(reader, orders);
     for _ in 0..2 {
         reader.say(&writer.hear());
@@ -136,6 +136,8 @@ fn exporter() {
     loop {
         match told().as_str() {
             "free" => ok!(cuMemFree_v2(memory)),
+            // It gets the descriptor that the freed one had.
+            "again" => drop(self::memory(SIZE)),
             "write" => ok!(cuMemsetD8_v2(memory, 0x22, SIZE)),
             "drop event" => ok!(cuEventDestroy_v2(event)),
             _ => return,
@@ -189,6 +191,8 @@ fn memory_of_another_process_is_the_same_memory_until_its_owner_frees_it() {
     assert_eq!(ask(&mut importer, "close"), "0");
     assert_eq!(ask(&mut importer, "close"), "1");
     assert_eq!(ask(&mut importer, &format!("open {memory}")), "1", "freed");
+    assert_eq!(ask(&mut exporter, "again"), "done");
+    assert_eq!(ask(&mut importer, &format!("open {memory}")), "1", "other memory under the same descriptor");
     assert_eq!(ask(&mut exporter, "drop event"), "done");
     assert_eq!(ask(&mut importer, &format!("event {event}")), "1", "destroyed");
     for player in [&mut exporter, &mut importer] {

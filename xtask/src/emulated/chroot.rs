@@ -42,13 +42,6 @@ fn mirror() -> Option<String> {
     sites.lines().find(|site| site.trim_end_matches('/').ends_with("debian")).map(str::to_owned)
 }
 
-/// Runs a shell script with mounts of its own.
-fn apart(script: &str) -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "--", "sh", "-euc", script]);
-    command
-}
-
 impl Chroot {
     /// The folder, made if need be. Root only.
     pub fn ensure() -> Outcome<Chroot> {
@@ -71,14 +64,15 @@ impl Chroot {
     }
 
     fn build(&self) -> Outcome {
-        let root = run::quote(&self.root.display().to_string());
-        say(format_args!("building a Debian {SUITE} in {root}: some minutes, once"));
+        say(format_args!("building a Debian {SUITE} in {}: some minutes, once", self.root.display()));
         self.clear()?;
         std::fs::create_dir_all(&self.root).map_err(here("cannot make", &self.root))?;
         // Older debootstraps do not know the suite by name; its script is that of all recent ones.
         let script = "/usr/share/debootstrap/scripts/sid";
-        let mirror = mirror().unwrap_or_default();
-        must(&mut apart(&format!("debootstrap --variant=minbase {SUITE} {root} {} {script}", run::quote(&mirror))))?;
+        let mirror = mirror();
+        let mut debootstrap = Command::new("unshare");
+        debootstrap.args(["--mount", "--propagation", "private", "--", "debootstrap", "--variant=minbase", SUITE]);
+        must(debootstrap.arg(&self.root).args([mirror.as_deref().unwrap_or_default(), script]))?;
         // A mirror may be a snapshot that has outlived its date; signatures are checked all the same.
         let snapshot = self.root.join("etc/apt/apt.conf.d/99-snapshot");
         std::fs::write(&snapshot, "Acquire::Check-Valid-Until \"false\";\n")
@@ -107,29 +101,29 @@ impl Chroot {
 
     /// A shell script in the folder; these paths of this machine are the same in there.
     pub fn shell(&self, script: &str, paths: &[&Path]) -> Command {
-        let root = run::quote(&self.root.display().to_string());
-        let mut mounts = format!(
-            "mkdir -p {root}/proc {root}/sys {root}/dev; mount -t proc proc {root}/proc; mount --rbind /sys {root}/sys; \
-             mount --rbind /dev {root}/dev; "
-        );
-        for path in paths {
-            let (from, to) = (path.display().to_string(), format!("{}{}", self.root.display(), path.display()));
-            let (from, to) = (run::quote(&from), run::quote(&to));
-            let make = match path.is_dir() {
-                true => format!("mkdir -p {to}"),
-                false => format!("mkdir -p \"$(dirname {to})\"; touch {to}"),
-            };
-            mounts += &format!("{make}; mount --bind {from} {to}; ");
-        }
-        let clean = "env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8";
-        apart(&format!("{mounts}exec chroot {root} {clean} sh -euc {}", run::quote(script)))
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "--", "sh", "-euc", ENTER, SUITE]);
+        command.arg(&self.root).arg(script).args(paths);
+        command
     }
 }
+
+/// Root, script and paths to its arguments; its mounts are of its own namespace.
+const ENTER: &str = r#"
+root=$1 script=$2; shift 2
+mkdir -p "$root/proc" "$root/sys" "$root/dev"
+mount -t proc proc "$root/proc"; mount --rbind /sys "$root/sys"; mount --rbind /dev "$root/dev"
+for path; do
+  if [ -d "$path" ]; then mkdir -p "$root$path"; else mkdir -p "$root$(dirname "$path")"; touch "$root$path"; fi
+  mount --bind "$path" "$root$path"
+done
+exec chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 sh -euc "$script"
+"#;
 
 /// A step that fails is the machine's fault: the network, the archive, the disk.
 fn must(command: &mut Command) -> Outcome {
     match run::status(command)? {
         status if status.success() => Ok(()),
-        status => Err(Trouble::Machine(format!("{}: {status}", run::shown(command)))),
+        status => Err(Trouble::Machine(format!("the Debian {SUITE} cannot be made: {status}"))),
     }
 }

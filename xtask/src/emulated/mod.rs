@@ -43,7 +43,18 @@ pub fn libraries() -> Outcome<PathBuf> {
             put(&folder, other, |path| symlink(name, path))?;
         }
     }
+    prime(&folder);
     Ok(folder)
+}
+
+/// Has GStreamer look at the driver before somebody hides a part of it: it remembers what it found.
+fn prime(folder: &Path) {
+    for (name, value) in settings(folder) {
+        if name == "GST_REGISTRY_1_0" {
+            let _ = std::fs::remove_file(value);
+        }
+    }
+    let _ = run::ask(Command::new("gst-inspect-1.0").arg("nvcodec").envs(settings(folder)));
 }
 
 /// Puts a file in its place in one step: a program may have the old one mapped.

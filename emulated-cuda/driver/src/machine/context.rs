@@ -96,6 +96,8 @@ impl Context {
     /// Ends the streams' threads.
     pub fn destroy(&self) {
         self.destroyed.store(true, Ordering::Release);
+        // Whoever slips in behind on another thread gets an answer, not a wait without end.
+        self.fate.lose(Code::CONTEXT_IS_DESTROYED);
         for stream in self.streams().drain(..) {
             stream.close();
         }

@@ -58,6 +58,8 @@ pub struct Event {
     pub device: i32,
     pub flags: u32,
     pub imported: bool,
+    /// Monotonic nanoseconds of the last look at the recorder.
+    looked: AtomicU64,
     home: Home,
 }
 
@@ -79,7 +81,7 @@ impl Event {
                 complete: [const { AtomicU32::new(0) }; RECORDS],
             }))
         };
-        let event = Event { id, context, device, flags, imported: false, home };
+        let event = Event { id, context, device, flags, imported: false, looked: AtomicU64::new(0), home };
         event.page().magic.store(PAGE_MAGIC, Ordering::Release);
         Ok(event)
     }
@@ -90,7 +92,8 @@ impl Event {
             return None;
         }
         let home = Home::Shared(Mapping::of(&file, PAGE).ok()?, file);
-        let event = Event { id, context, device, flags: DISABLE_TIMING | INTERPROCESS, imported: true, home };
+        let flags = DISABLE_TIMING | INTERPROCESS;
+        let event = Event { id, context, device, flags, imported: true, looked: AtomicU64::new(0), home };
         (event.page().magic.load(Ordering::Acquire) == PAGE_MAGIC).then_some(event)
     }
 
@@ -177,7 +180,16 @@ impl Event {
 
     /// Complete, or nobody is left who could complete it.
     pub fn is_over(&self, record: u32) -> bool {
-        self.is_complete(record) || self.imported && !self.recorder().lives()
+        if self.is_complete(record) {
+            return true;
+        }
+        // A program may ask all the time; the recorder is looked at now and then.
+        let now = now_ns();
+        if !self.imported || now.wrapping_sub(self.looked.load(Ordering::Relaxed)) < LOOK.as_nanos() as u64 {
+            return false;
+        }
+        self.looked.store(now, Ordering::Relaxed);
+        !self.recorder().lives()
     }
 }
 

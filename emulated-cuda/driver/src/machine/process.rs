@@ -2,6 +2,7 @@
 //! A process that can be told from a later one with the same number.
 
 use std::fs;
+use std::sync::OnceLock;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Process {
@@ -12,8 +13,11 @@ pub struct Process {
 
 impl Process {
     pub fn me() -> Process {
+        static ME: OnceLock<Process> = OnceLock::new();
         let pid = std::process::id();
-        Process { pid, start: look(pid).map_or(0, |(_, start)| start) }
+        let ask = || Process { pid, start: look(pid).map_or(0, |(_, start)| start) };
+        // A fork is somebody else.
+        Some(*ME.get_or_init(ask)).filter(|me| me.pid == pid).unwrap_or_else(ask)
     }
 
     /// Not ended, and not another one that got its number.
