@@ -122,6 +122,34 @@ fn a_sink_that_is_cycled_a_hundred_times_leaves_nothing() {
 }
 
 #[test]
+#[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_life -- --ignored"]
+fn gst_launch_leaves_no_object_alive() {
+    let name = Name::new("leaks");
+    let both = "origin=top-left";
+    let producer = Run::playing(&format!("{PICTURES} ! tdcudaipcsink name=k sync=false shm-name={name} {both}"));
+    producer.wait_message("tdlink-published");
+    let memory = "video/x-raw(memory:CUDAMemory)";
+    let source = format!("tdcudaipcsrc num-buffers=20 shm-name={name}");
+    for pipeline in [
+        format!("{source} ! {memory} ! cudadownload ! video/x-raw ! fakesink"),
+        format!("{source} {both} io-mode=import ! {memory} ! cudadownload ! video/x-raw ! fakesink"),
+        format!("{source} ! video/x-raw ! fakesink"),
+        PICTURES.replace("is-live=true", "num-buffers=20")
+            + &format!(" ! cudaupload ! {memory} ! tdcudaipcsink sync=false shm-name={name}-out"),
+    ] {
+        let mut command = std::process::Command::new("gst-launch-1.0");
+        command.envs([("GST_TRACERS", "leaks"), ("GST_DEBUG", "GST_TRACER:7"), ("GST_DEBUG_NO_COLOR", "1")]);
+        command.arg(common::peer::load_plugin()).args(pipeline.split_whitespace());
+        let output = command.output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains("GST_TRACER"), "{pipeline}: {said}");
+        let alive: Vec<_> = said.lines().filter(|line| line.contains("object-alive, type-name=(string)")).collect();
+        assert!(alive.iter().all(|line| line.contains("(string)%")), "{pipeline}: {alive:#?}");
+    }
+    producer.stop();
+}
+
+#[test]
 #[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_life -- --ignored"]
 fn nothing_is_opened_or_made_for_a_frame_after_the_first() {
     let (name, folder) = (Name::new("per-frame"), Folder::new("per-frame"));
