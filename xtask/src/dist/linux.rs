@@ -92,8 +92,8 @@ fn works(plugins: &Path) -> Outcome {
         command
     };
     let said = run::ask(gst("gst-inspect-1.0").arg("tdlink")).unwrap_or_default();
-    let lists = |element: &str| said.lines().any(|line| line.trim_start().starts_with(&format!("{element}:")));
-    if !["tdshmsink", "tdshmsrc"].iter().all(|element| lists(element)) {
+    let lines: Vec<String> = said.lines().map(str::to_owned).collect();
+    if super::missing(&lines).is_some() {
         fail!("gst-inspect-1.0 with GST_PLUGIN_PATH={} says:\n{said}", plugins.display());
     }
     let name = format!("tdlink-dist-{}", std::process::id());

@@ -27,6 +27,15 @@ pub fn run(words: &[&str]) -> Outcome {
     Ok(())
 }
 
+/// What a package has to list.
+const ELEMENTS: [&str; 4] = ["tdshmsink", "tdshmsrc", "tdcudaipcsink", "tdcudaipcsrc"];
+
+/// Lines of gst-inspect-1.0 that list everything; otherwise what is missing.
+pub fn missing(inspected: &[String]) -> Option<&'static str> {
+    let lists = |element: &&str| inspected.iter().any(|line| line.trim_start().starts_with(&format!("{element}:")));
+    ELEMENTS.into_iter().find(|element| !lists(element))
+}
+
 /// Where packages go.
 fn folder() -> PathBuf {
     run::target().join("dist")

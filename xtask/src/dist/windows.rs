@@ -59,7 +59,7 @@ fn metadata(version: &str) -> String {
          Provides-Extra: python\n\
          Requires-Dist: numpy; extra == \"python\"\n\
          \n\
-         A plugin for GStreamer from pip (`pip install gstreamer-bundle`): tdshmsrc and tdshmsink. The module `tdlink` \
-         speaks the same control segments from Python; it needs numpy (`pip install tdlink[python]`).\n"
+         A plugin for GStreamer from pip (`pip install gstreamer-bundle`): tdshmsrc, tdshmsink, tdcudaipcsrc and \
+         tdcudaipcsink. The module `tdlink` speaks the same control segments from Python; it needs numpy (`pip install tdlink[python]`).\n"
     )
 }

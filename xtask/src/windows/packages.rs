@@ -6,13 +6,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::Kit;
-use crate::dist::WindowsPackages;
+use crate::dist::{self, WindowsPackages};
 use crate::fail;
 use crate::run::{self, Companion, Outcome, Trouble, say};
 use crate::setup;
 
-/// All of them; those for CUDA must be in the list where there is no driver, too.
-const ELEMENTS: [&str; 2] = ["tdshmsink", "tdshmsrc"];
 /// Longest run of a program here, in seconds: GStreamer looks into 250 plugins at its first start.
 const PATIENCE: u32 = 120;
 
@@ -57,13 +55,19 @@ fn works(kit: &Kit, folder: &Path, set: &dyn Fn(&mut Command)) -> Outcome {
         command
     };
     lists(&mut gst("gst-inspect-1.0", "tdlink"))?;
+    // Wine has no driver of NVIDIA's.
+    for line in ["tdcudaipcsrc ! fakesink", "videotestsrc ! tdcudaipcsink"] {
+        let (status, said) = run::tee(&mut gst("gst-launch-1.0", line))?;
+        if status.success() || !said.iter().any(|line| line.contains("there is no NVIDIA driver here")) {
+            fail!("{line}: expected the error that there is no NVIDIA driver");
+        }
+    }
     frames_cross(&|words| gst("gst-launch-1.0", words))
 }
 
 fn lists(inspect: &mut Command) -> Outcome {
     let (_, lines) = run::tee(inspect)?;
-    let said = |element: &str| lines.iter().any(|line| line.trim_start().starts_with(&format!("{element}:")));
-    match ELEMENTS.iter().find(|element| !said(element)) {
+    match dist::missing(&lines) {
         None => Ok(()),
         Some(missing) => fail!("{} does not list {missing}", run::shown(inspect)),
     }
