@@ -56,6 +56,7 @@ pub fn serve() {
                 let (picture, info) = frames::pull(run, "k");
                 say(&format!("whole {}", pictures::whole_number(&info, &picture)));
             }
+            #[cfg(target_os = "linux")]
             ("descriptors", _) => say(&format!("descriptors {}", super::machine::descriptors().len())),
             ("stop", Some(_)) => {
                 run = None;

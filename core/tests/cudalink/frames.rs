@@ -216,6 +216,8 @@ fn what_a_segment_says_of_its_memory_is_checked() {
     file.write_all_at(&second, 148).unwrap();
     // No events, and events that are none.
     sender.expect("send 3", "1");
+    // Who has the events waits for the copy, and then it is done for those who have none.
+    assert_eq!(Receiver::attach(&name, &Context::primary(0).unwrap()).unwrap().receive().unwrap(), "1 3 whole right");
     for event in [[0; 64], [5; 64]] {
         for slot in 0..3 {
             file.write_all_at(&event, 84 + 128 * slot).unwrap();

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{copy, failed, folder, paper, papers, size_of, stage, version, write};
+use super::{WHEN, copy, failed, folder, paper, papers, ship, size_of, stage, version, write};
 use crate::fail;
 use crate::run::{self, Outcome, Trouble, say};
 use crate::setup::{self, Need};
@@ -22,8 +22,8 @@ pub struct Packages {
 pub fn build() -> Outcome<Packages> {
     setup::ensure(&[Need::Build])?;
     let version = version()?;
-    run::check(run::cargo().args(["build", "--locked", "--profile", "dist", "--package", "gst-plugin-tdlink"]))?;
     let library = run::target().join("dist/libgsttdlink.so");
+    ship(&mut run::cargo(), &library)?;
     let glibc = glibc(&std::fs::read(&library).map_err(|err| failed(&library, &err))?)?;
     let readme = paper("README-linux.md")?.replace("@GLIBC@", &glibc);
 
@@ -33,7 +33,8 @@ pub fn build() -> Outcome<Packages> {
     papers(&top, &readme)?;
     let tar = folder().join(format!("{name}.tar.gz"));
     let mut command = Command::new("tar");
-    command.args(["--create", "--gzip", "--owner=0", "--group=0", "--sort=name", "--file"]).arg(&tar);
+    command.args(["--create", "--gzip", "--owner=0", "--group=0", "--numeric-owner", "--mode=u=rwX,go=rX"]);
+    command.args([&format!("--mtime=@{WHEN}"), "--sort=name", "--file"]).arg(&tar);
     run::check(command.arg("--directory").arg(folder().join("stage")).arg(&name))?;
     say(format_args!("{name}.tar.gz: {} KB", size_of(&tar) / 1000));
 
@@ -50,7 +51,10 @@ pub fn build() -> Outcome<Packages> {
     let kilobytes = size_of(&library).div_ceil(1024) + 64;
     write(&top.join("DEBIAN/control"), &control.replace("@SIZE@", &kilobytes.to_string()))?;
     let deb = folder().join(format!("{name}.deb"));
-    run::check(Command::new("dpkg-deb").args(["--build", "--root-owner-group"]).arg(&top).arg(&deb))?;
+    // Whatever the umask: dpkg-deb refuses a folder that is its owner's alone.
+    run::check(Command::new("chmod").args(["-R", "u=rwX,go=rX"]).arg(&top))?;
+    let mut command = Command::new("dpkg-deb");
+    run::check(command.env("SOURCE_DATE_EPOCH", WHEN).args(["--build", "--root-owner-group"]).arg(&top).arg(&deb))?;
     Ok(Packages { tar, deb })
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::{copy, pack, paper, papers, stage, version, write};
+use super::{copy, pack, paper, papers, ship, stage, version, write};
 use crate::run::{self, Outcome};
 use crate::windows::Kit;
 
@@ -22,9 +22,8 @@ const BUNDLE: &str = "gstreamer_plugins";
 
 pub fn build(kit: &Kit) -> Outcome<Packages> {
     let version = version()?;
-    let mut cargo = kit.cargo(Kit::TARGET);
-    run::check(cargo.args(["build", "--locked", "--profile", "dist", "--package", "gst-plugin-tdlink"]))?;
     let library = kit.built("dist/gsttdlink.dll");
+    ship(&mut kit.cargo(Kit::TARGET), &library)?;
 
     let name = format!("tdlink-{version}-windows-x64");
     let top = stage(&name)?;
@@ -49,11 +48,12 @@ pub fn build(kit: &Kit) -> Outcome<Packages> {
 
 fn metadata(version: &str) -> String {
     format!(
-        "Metadata-Version: 2.1\n\
+        "Metadata-Version: 2.4\n\
          Name: tdlink\n\
          Version: {version}\n\
          Summary: GStreamer elements for TouchDesigner's shared buffers\n\
-         License: MPL-2.0\n\
+         License-Expression: MPL-2.0\n\
+         License-File: LICENSE\n\
          Requires-Python: >=3.9\n\
          Requires-Dist: gstreamer-plugins>=1.28\n\
          Provides-Extra: python\n\

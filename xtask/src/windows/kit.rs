@@ -12,6 +12,10 @@ use crate::run::{self, Outcome, Trouble};
 /// Longest run of one program under Wine, in seconds: a whole binary of tests, at worst.
 const PATIENCE: u32 = 900;
 
+/// What the script leaves; [`Kit`] asks for nothing else.
+const SETTINGS: [&str; 9] =
+    ["rust", "target", "run", "wineserver", "prefix", "gstreamer", "python", "downloads", "pkgconfig"];
+
 #[derive(Debug)]
 pub struct Kit {
     folder: PathBuf,
@@ -36,12 +40,15 @@ impl Kit {
         let text =
             std::fs::read_to_string(&file).map_err(|err| Trouble::Machine(format!("{}: {err}", file.display())))?;
         let settings = text.lines().filter_map(|line| line.split_once('='));
-        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Ok(Self { folder, settings })
+        let settings: HashMap<_, _> = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        match SETTINGS.iter().find(|name| settings.get(**name).is_none_or(String::is_empty)) {
+            None => Ok(Self { folder, settings }),
+            Some(missing) => fail!("{} does not say {missing}", file.display()),
+        }
     }
 
     fn setting(&self, name: &str) -> &str {
-        self.settings.get(name).map_or("", String::as_str)
+        &self.settings[name]
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -156,5 +156,11 @@ fn wheel(kit: &Kit, packages: &WindowsPackages) -> Outcome {
     };
     lists(&mut script("gst-inspect-1.0", "tdlink"))?;
     frames_cross(&|words| script("gst-launch-1.0", words))?;
+    let mut module = kit.wine(&kit.path("python").join("python.exe"), PATIENCE);
+    run::check(module.args([
+        "-c",
+        "import sys; sys.path.insert(0, sys.argv[1]); import tdlink; tdlink.TdlinkError",
+        &there,
+    ]))?;
     std::fs::remove_dir_all(&site).map_err(|err| failed(&site, &err))
 }
