@@ -123,17 +123,54 @@ fn a_sender_that_died_is_let_go_and_succeeded_under_the_same_name() {
     assert_eq!(read_byte(&mut consumer).unwrap(), (NEW, Some(1)));
     drop(dead);
     assert_eq!(consumer.standing().unwrap(), Standing::Here, "silence is no proof");
+    let why = poll("the receiver finds out that the sender has gone", || match consumer.standing().unwrap() {
+        Standing::Ended(why) => Some(why),
+        _ => None,
+    });
+    assert!(why.contains("has gone"), "{why}");
+    let mut producer = names.produce(desc);
+    producer.write(&filled(&desc, 2), desc.row_bytes()).unwrap();
+    let mut consumer = names.attach();
+    assert_eq!(read_byte(&mut consumer).unwrap(), (NEW, Some(2)));
+}
+
+#[test]
+fn receivers_of_a_dead_sender_let_go_together_and_go_on_with_the_next() {
+    let names = Names::new();
+    let desc = bgra(8, 8);
+    let dead = Fake::sending(&names, desc, 1);
+    let mut consumers = vec![names.attach()];
+    // Each hears of silence at a moment of its own.
+    for _ in 0..2 {
+        let last = Instant::now();
+        poll("some time later", || (last.elapsed() > Duration::from_millis(400)).then_some(()));
+        consumers.push(names.attach());
+    }
+    consumers.iter_mut().for_each(|consumer| assert_eq!(read_byte(consumer).unwrap(), (NEW, Some(1))));
+    drop(dead);
     std::thread::scope(|scope| {
         let next = scope.spawn(|| names.try_produce(desc, false));
-        let why = poll("the receiver finds out that the sender has gone", || match consumer.standing().unwrap() {
-            Standing::Ended(why) => Some(why),
-            _ => None,
+        poll("the next sender has the name, or has lost patience", || {
+            for consumer in &mut consumers {
+                let standing = consumer.standing().unwrap();
+                assert!(!matches!(&standing, Standing::Ended(why) if !why.contains("has gone")), "{standing:?}");
+            }
+            next.is_finished().then_some(())
         });
-        assert!(why.contains("has gone"), "{why}");
         let mut producer = next.join().unwrap().expect("the name is free within the next sender's patience");
         producer.write(&filled(&desc, 2), desc.row_bytes()).unwrap();
-        let mut consumer = names.attach();
-        assert_eq!(read_byte(&mut consumer).unwrap(), (NEW, Some(2)));
+        for consumer in &mut consumers {
+            poll("the receiver is open again", || match consumer.standing().unwrap() {
+                Standing::Here => Some(()),
+                Standing::Unsure => None,
+                // It looked between two objects.
+                Standing::Ended(_) => {
+                    *consumer = names.attach();
+                    Some(())
+                }
+            });
+            assert_eq!(read_byte(consumer).unwrap(), (NEW, Some(2)));
+        }
     });
 }
 
@@ -147,11 +184,14 @@ fn a_sender_that_only_pauses_is_not_let_go() {
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(3500) {
         assert!(!consumer.look().unwrap());
-        assert_eq!(consumer.standing().unwrap(), Standing::Here);
+        assert!(!matches!(consumer.standing().unwrap(), Standing::Ended(_)));
         std::thread::park_timeout(Duration::from_millis(20));
     }
     fake.send(&header(desc), 2);
-    poll("it goes on", || consumer.look().unwrap().then_some(()));
+    poll("it goes on", || {
+        assert!(!matches!(consumer.standing().unwrap(), Standing::Ended(_)));
+        consumer.look().unwrap().then_some(())
+    });
     assert_eq!(read_byte(&mut consumer).unwrap(), (NEW, Some(2)));
 }
 
@@ -303,7 +343,7 @@ fn a_suspect_frame_is_shown_when_its_sender_turns_out_to_live() {
     abandon(&names);
     assert_eq!(read_byte(&mut consumer).unwrap().0, Outcome::Suspect);
     poll("the frame is believed", || {
-        assert_eq!(consumer.standing().unwrap(), Standing::Here);
+        assert!(!matches!(consumer.standing().unwrap(), Standing::Ended(_)));
         consumer.look().unwrap().then_some(())
     });
     assert_eq!(read_byte(&mut consumer).unwrap(), (NEW, Some(2)));

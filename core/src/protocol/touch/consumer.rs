@@ -12,11 +12,16 @@ use crate::frame::{FrameDesc, Origin, PixelFormat};
 use crate::pixels::Options;
 use crate::protocol::copy::CopyThreads;
 use crate::protocol::raw::news::News;
-use crate::segment::{AccessError, CreateOptions, Linked, NamedMutex, OpenOptions, Segment};
+use crate::segment::{AccessError, CreateOptions, Linked, NamedMutex, OpenOptions, Segment, monotonic_ns};
 
-/// After so long without news everything is let go for a moment, so that a sender that died does not live on in what
-/// we hold, and its successor can make the objects anew.
+/// After so long without news everything is let go for a moment now and then, so that a sender that died does not live on
+/// in what we hold, and its successor can make the objects anew.
 const IDLE: Duration = Duration::from_millis(1500);
+/// All receivers that hear nothing let go at once, by the clock that processes share: this often ...
+const TOGETHER_NS: u64 = 2_000_000_000;
+/// ... and for so long. If each let go at a moment of its own, two of them would keep a dead sender's objects in being for
+/// each other.
+const CLOSED_NS: u64 = 120_000_000;
 /// Frames up to this size are remembered as a whole; of larger ones a sample is.
 const SMALL: usize = 64 * 1024;
 
@@ -72,7 +77,7 @@ pub enum Outcome {
 pub enum Standing {
     /// As far as can be told.
     Here,
-    /// Not for now: what was let go for a moment could not be had again yet.
+    /// Not for now: everything is let go for a moment, or could not be had again yet.
     Unsure,
     /// It has said its end, or its objects have gone; why. Everything is let go.
     Ended(String),
@@ -100,8 +105,6 @@ pub struct Consumer {
     suspect: bool,
     /// When something was last seen to change.
     moved: Instant,
-    /// When everything was last let go for a moment.
-    probed: Instant,
     held: Duration,
 }
 
@@ -131,7 +134,6 @@ impl Consumer {
         };
         let plain = header.pixel.plain();
         let target = Target::new(&header, origin, plain, Options::default(), false, options.threads.clone())?;
-        let now = Instant::now();
         let mut consumer = Self {
             names: names.clone(),
             options,
@@ -144,8 +146,7 @@ impl Consumer {
             header,
             fresh: true,
             suspect: false,
-            moved: now,
-            probed: now,
+            moved: Instant::now(),
             held: Duration::ZERO,
         };
         if abandoned {
@@ -209,14 +210,17 @@ impl Consumer {
         Ok(self.fresh)
     }
 
-    /// Whether the sender is still there. After 1.5 s without news everything is closed and opened again: what a dead
-    /// sender left goes with that.
+    /// Whether the sender is still there. After 1.5 s without news everything is closed for the first 120 ms of every
+    /// second second of the monotonic clock, as every other receiver of ours does then: what a dead sender left goes with
+    /// that. To be asked more often than that takes.
     ///
     /// # Errors
     /// The system cannot tell.
     pub fn standing(&mut self) -> Result<Standing, ConsumeError> {
         let name = self.names.typed().to_owned();
-        let Some(link) = &self.link else { return self.probe() };
+        let Some(link) = &self.link else {
+            return if all_closed() { Ok(Standing::Unsure) } else { self.probe() };
+        };
         let ended = if link.glimpse().is_some_and(|info| info.detach) {
             Some(format!("the sender of {name:?} has gone (detach)"))
         } else {
@@ -233,12 +237,11 @@ impl Consumer {
             self.link = None;
             return Ok(Standing::Ended(reason));
         }
-        let now = Instant::now();
-        if self.fresh || now.duration_since(self.moved) < IDLE || now.duration_since(self.probed) < IDLE {
+        if self.fresh || self.moved.elapsed() < IDLE || !all_closed() {
             return Ok(Standing::Here);
         }
         self.link = None;
-        self.probe()
+        Ok(Standing::Unsure)
     }
 
     /// Opens again what was let go.
@@ -246,7 +249,6 @@ impl Consumer {
         match Link::open(&self.names, &self.options) {
             Ok(link) => {
                 self.link = Some(link);
-                self.probed = Instant::now();
                 // Somebody else has kept it in being: the sender lives, and whoever died over the mutex read.
                 self.fresh |= std::mem::take(&mut self.suspect);
                 Ok(Standing::Here)
@@ -369,6 +371,11 @@ impl Consumer {
         }
         Ok(self.target.same(link.data().segment(), self.header.data_offset, frame, stride)?)
     }
+}
+
+/// Whether receivers that hear nothing have everything closed just now.
+fn all_closed() -> bool {
+    monotonic_ns() % TOGETHER_NS < CLOSED_NS
 }
 
 /// The header's bytes, zeros behind a segment's end.
