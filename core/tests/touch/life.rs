@@ -76,6 +76,57 @@ fn a_receiver_follows_a_resize_and_nobody_keeps_the_old_object() {
 }
 
 #[test]
+fn a_sender_that_dies_between_a_resize_and_its_first_frame_is_found_out() {
+    let names = Names::new();
+    let desc = bgra(8, 8);
+    let mut fake = Fake::sending(&names, desc, 1);
+    let mut consumer = names.attach();
+    read_byte(&mut consumer).unwrap();
+    // Another object, with nothing in it yet.
+    let postfix = tdlink_core::protocol::touch::Postfix::new("abcdefghijklmnopqrstuvwxyzabcde").unwrap();
+    fake.data = Section::create(&names.0.data(&postfix).unwrap(), 4096, &CreateOptions::default()).unwrap();
+    fake.put_info(0, &Info { postfix, ..Info::fresh() }.encode(InfoLayout::Utf16));
+    assert!(consumer.look().unwrap());
+    assert_eq!(read_byte(&mut consumer).unwrap().0, Outcome::NotWritten);
+    assert!(!consumer.look().unwrap(), "what is still to be written is news once");
+    drop(fake);
+    poll("the receiver finds out that the sender has gone", || {
+        assert!(!consumer.look().unwrap());
+        matches!(consumer.standing().unwrap(), Standing::Ended(why) if why.contains("has gone")).then_some(())
+    });
+}
+
+#[test]
+fn a_locked_info_segment_does_not_keep_the_pixels_from_others() {
+    let names = Names::new();
+    let desc = bgra(8, 8);
+    let _fake = Fake::sending(&names, desc, 1);
+    let patience = Duration::from_millis(300);
+    let options = AttachOptions { lock_timeout: patience, ..AttachOptions::default() };
+    let mut consumer = Consumer::attach(&names.0, Origin::BottomLeft, options).unwrap();
+    read_byte(&mut consumer).unwrap();
+    std::thread::scope(|scope| {
+        let mut mutex = NamedMutex::new(names.0.info_mutex(), &CreateOptions::default()).unwrap();
+        let held = mutex.lock(PATIENCE).unwrap().unwrap();
+        let reader = scope.spawn(|| {
+            let began = Instant::now();
+            assert_eq!(read_byte(&mut consumer).unwrap().0, Outcome::Locked);
+            assert!(began.elapsed() >= patience - Duration::from_millis(10), "it is waited for nevertheless");
+        });
+        let mut pixels = names.mutex();
+        let mut waited = Duration::ZERO;
+        while !reader.is_finished() {
+            let began = Instant::now();
+            drop(pixels.lock(PATIENCE).unwrap().unwrap());
+            waited = waited.max(began.elapsed());
+        }
+        reader.join().unwrap();
+        assert!(waited < patience / 2, "the pixels' mutex was held for {waited:?}");
+        drop(held);
+    });
+}
+
+#[test]
 fn other_sides_of_as_many_bytes_need_no_new_object() {
     let names = Names::new();
     let (wide, high) = (bgra(16, 4), bgra(4, 16));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::error::{ConsumeError, HeaderError};
 use super::frames::Target;
 use super::layout::{HEADER_BYTES, Header};
-use super::link::{Followed, Link, not_yet};
+use super::link::{Followed, INFO_PATIENCE, Link, not_yet};
 use super::names::TouchNames;
 use crate::frame::{FrameDesc, Origin, PixelFormat};
 use crate::pixels::Options;
@@ -289,7 +289,12 @@ impl Consumer {
         match open.follow(names, options)? {
             Followed::Same => {}
             Followed::Moved => self.fresh = true,
-            Followed::Locked => return Ok(Outcome::Locked),
+            Followed::Locked => {
+                // The rest of the patience is spent without the pixels' mutex: TouchDesigner renders with it.
+                drop(lock);
+                open.await_info(options.lock_timeout.saturating_sub(INFO_PATIENCE))?;
+                return Ok(Outcome::Locked);
+            }
             Followed::Ended(reason) => {
                 drop(lock);
                 self.link = None;
@@ -301,7 +306,11 @@ impl Consumer {
         let (now, parsed) = read_header(segment)?;
         let header = match parsed {
             Ok(header) => header,
-            Err(HeaderError::NotWritten) => return Ok(Outcome::NotWritten),
+            Err(HeaderError::NotWritten) => {
+                // No news until something is written: a sender that dies before that is found out by its silence.
+                (self.front, self.fresh) = (now, false);
+                return Ok(Outcome::NotWritten);
+            }
             // Half written by whoever died over it.
             Err(_) if abandoned || self.suspect => {
                 (self.front, self.fresh, self.suspect) = (now, false, true);
