@@ -89,6 +89,7 @@ fn a_sender_that_dies_between_a_resize_and_its_first_frame_is_found_out() {
     assert!(consumer.look().unwrap());
     assert_eq!(read_byte(&mut consumer).unwrap().0, Outcome::NotWritten);
     assert!(!consumer.look().unwrap(), "what is still to be written is news once");
+    assert!(consumer.same_as(&filled(&desc, 1), desc.row_bytes()).unwrap());
     drop(fake);
     poll("the receiver finds out that the sender has gone", || {
         assert!(!consumer.look().unwrap());

@@ -197,8 +197,9 @@ impl Consumer {
         if !self.fresh {
             let segment = link.data().segment();
             let read = |at: usize, bytes: &mut [u8]| segment.read(self.header.data_offset + at, bytes);
-            // Behind a header that was never whole there may be less than behind the last one that was.
-            let whole = self.header.total_bytes() <= segment.len();
+            // Behind a header that was never whole there may be less than behind the last one that was; without one there
+            // is nothing.
+            let whole = self.is_written() && self.header.total_bytes() <= segment.len();
             let changed = link.has_moved()
                 || front(segment)? != self.front
                 || whole && (self.news.scout(read)? || self.news.patrol(read)?);
@@ -208,6 +209,11 @@ impl Consumer {
             }
         }
         Ok(self.fresh)
+    }
+
+    /// Whether there was a header when it was last read.
+    fn is_written(&self) -> bool {
+        self.front[..4] != [0; 4]
     }
 
     /// Whether the sender is still there. After 1.5 s without news everything is closed for the first 120 ms of every
@@ -375,7 +381,7 @@ impl Consumer {
     pub fn same_as(&mut self, frame: &[u8], stride: usize) -> Result<bool, ConsumeError> {
         self.target.check(frame, stride)?;
         let Some(link) = &self.link else { return Ok(true) };
-        if self.suspect {
+        if self.suspect || !self.is_written() {
             return Ok(true);
         }
         Ok(self.target.same(link.data().segment(), self.header.data_offset, frame, stride)?)
