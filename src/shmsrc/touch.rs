@@ -12,7 +12,7 @@ use tdlink_core::{
     protocol::{
         copy::CopyThreads,
         touch::{
-            AttachOptions, Colour, ConsumeError, Consumer, Header, Outcome, PREFIX, Standing as TouchStanding,
+            AttachOptions, Colour, ConsumeError, Consumer, Header, Outcome, Postfix, Standing as TouchStanding,
             TouchNames,
         },
     },
@@ -115,10 +115,16 @@ impl Feed for TouchFeed {
     }
 
     fn neighbours(&self) -> Vec<String> {
+        // Beside the pixels stand objects whose names nobody types.
         let mut listed = segment::live_names();
-        listed.retain(|found| found.name.as_str().starts_with(PREFIX));
-        segment::sort_by_nearness(self.names.mutex(), &mut listed);
-        listed.into_iter().take(LISTED).map(|found| format!("{} ({} bytes)", found.name, found.len)).collect()
+        listed.retain(|found| TouchNames::typed_for(found.name.as_str()).is_some());
+        if let Ok(data) = self.names.data(&Postfix::default()) {
+            segment::sort_by_nearness(&data, &mut listed);
+        }
+        let said = |found: &segment::Listed| {
+            TouchNames::typed_for(found.name.as_str()).map(|typed| format!("{typed} ({} bytes)", found.len))
+        };
+        listed.iter().filter_map(said).take(LISTED).collect()
     }
 
     fn reconsider(&mut self) -> bool {
@@ -195,9 +201,8 @@ impl Feed for TouchFeed {
                 Read::Whole { changed, torn: 0, hash, made: None }
             }
             Ok(Outcome::Locked) => Read::Locked,
-            // It will be there in a moment.
-            Ok(Outcome::NotWritten) => Read::Torn(0),
-            Ok(Outcome::Nothing) => Read::Nothing,
+            // The first frame will be news; until then there is silence.
+            Ok(Outcome::NotWritten | Outcome::Nothing) => Read::Nothing,
             Ok(Outcome::Suspect) => Read::Torn(1),
             Ok(Outcome::Respec) => match self.described() {
                 Some(desc) => Read::Respec(desc),
