@@ -52,6 +52,11 @@ impl ShmFeed {
         Self { control, touch, raw, ways, now: Wire::None }
     }
 
+    /// Whether what is open now is missed by others: as long as it is, a TOP cannot make its objects anew.
+    pub fn is_in_the_way(&self) -> bool {
+        self.now == Wire::Touch
+    }
+
     /// The only wire that is asked for, if there is one beside raw bytes.
     fn touch_only(&self) -> Option<&TouchFeed> {
         self.touch.as_ref().filter(|_| self.ways == Ways::Touch)
