@@ -70,6 +70,11 @@ impl ShmFeed {
         }
     }
 
+    /// Whether there is more than raw bytes now.
+    fn has_better_come(&mut self) -> bool {
+        self.control.has_come() || self.touch.as_mut().is_some_and(TouchFeed::has_come)
+    }
+
     fn attach_touch(&mut self) -> Attach {
         let attach = match &mut self.touch {
             Some(touch) => touch.attach(),
@@ -124,15 +129,20 @@ impl Feed for ShmFeed {
             Ways::Any | Ways::NotRaw => {}
         }
         let unusable = match self.attach_control() {
-            Ok(attach) => return attach,
+            Ok(attach) => {
+                // A TOP that had come, too.
+                self.touch.iter_mut().for_each(Feed::detach);
+                return attach;
+            }
             Err(Unusable::NotThere) => None,
             Err(unusable) => Some(unusable),
         };
         match self.attach_touch() {
             // Raw bytes may be there nevertheless.
-            Attach::NotYet(_) if self.ways == Ways::Any => match self.attach_raw(unusable) {
+            Attach::NotYet(top) if self.ways == Ways::Any => match self.attach_raw(unusable) {
                 // A producer makes its control segment before its pixels: both may have come since it was looked for.
                 Attach::Failed(message) => self.attach_control().unwrap_or(Attach::Failed(message)),
+                Attach::NotYet(raw) => Attach::NotYet(format!("{raw}; of a Shared Mem Out TOP: {top}")),
                 attach => attach,
             },
             Attach::Failed(message) if self.ways == Ways::Any => self.attach_raw(Some(Unusable::Unknown(message))),
@@ -187,7 +197,7 @@ impl Feed for ShmFeed {
             Wire::Control => self.control.standing(),
             Wire::Touch => self.copied().standing(),
             Wire::Raw | Wire::None => match self.raw.standing() {
-                Standing::Here if self.ways == Ways::Any && self.control.has_come() => Standing::Better,
+                Standing::Here if self.ways == Ways::Any && self.has_better_come() => Standing::Better,
                 standing => standing,
             },
         }

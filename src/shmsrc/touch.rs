@@ -32,6 +32,9 @@ use crate::{
     video,
 };
 
+/// How often a sender is looked for beside raw bytes that are being read.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// The objects of a Shared Mem Out TOP.
 #[derive(Debug)]
 pub struct TouchFeed {
@@ -39,13 +42,25 @@ pub struct TouchFeed {
     settings: Settings,
     threads: CopyThreads,
     consumer: Option<Consumer>,
+    /// When a sender beside raw bytes is looked for again.
+    next_look: Instant,
     hasher: Option<Hasher>,
 }
 
 impl TouchFeed {
     /// A feed from `names` that is attached to nothing yet.
     pub fn new(names: TouchNames, settings: Settings) -> Self {
-        Self { names, settings, threads: CopyThreads::new(0), consumer: None, hasher: None }
+        Self { names, settings, threads: CopyThreads::new(0), consumer: None, next_look: Instant::now(), hasher: None }
+    }
+
+    /// Whether a sender has come beside raw bytes that are being read. What was opened then, [`Feed::attach`] goes on with.
+    pub fn has_come(&mut self) -> bool {
+        let now = Instant::now();
+        if now < self.next_look {
+            return false;
+        }
+        self.next_look = now + LOOK_AGAIN;
+        matches!(self.attach(), Attach::Attached { .. })
     }
 
     fn options(&self) -> AttachOptions {
@@ -81,6 +96,9 @@ impl TouchFeed {
 
 impl Feed for TouchFeed {
     fn attach(&mut self) -> Attach {
+        if let Some(desc) = self.described() {
+            return Attach::Attached { desc, warning: None };
+        }
         let origin = self.settings.live.origin.or(frame::Origin::BottomLeft);
         match Consumer::attach(&self.names, origin, self.options()) {
             Ok(consumer) => {
