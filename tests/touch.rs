@@ -323,9 +323,8 @@ fn a_paused_source_holds_nothing_and_finds_the_next_sender() {
     pause();
     sender.kill();
     let mut next = peer();
-    poll("the next sender has the name", PATIENCE, || {
-        (next.ask(&format!("send {name} 16 16 44 v1")) == "ok").then_some(())
-    });
+    poll("the source has let go", PATIENCE, || (next.ask(&format!("exists {name}")) == "nothing").then_some(()));
+    assert_eq!(next.ask(&format!("send {name} 16 16 44 v1")), "ok");
     next.ask("play 10");
     run.play();
     wait_for_fresh(&recorder);
