@@ -309,6 +309,42 @@ fn a_sender_that_is_killed_or_says_its_end_is_missed_and_its_successor_found() {
     }
 }
 
+#[test]
+fn a_paused_source_holds_nothing_and_finds_the_next_sender() {
+    let name = Name::new("paused");
+    let mut sender = playing(&name);
+    let (run, recorder) = source(&format!("shm-name={name} protocol=touch keepalive=100"));
+    recorder.wait_for(5, PATIENCE);
+    let pause = || {
+        let _ = run.pipeline().set_state(gst::State::Paused);
+        let (changed, state, _) = run.pipeline().state(gst::ClockTime::from_seconds(PATIENCE.as_secs()));
+        assert_eq!((changed, state), (Ok(gst::StateChangeSuccess::NoPreroll), gst::State::Paused));
+    };
+    pause();
+    sender.kill();
+    let mut next = peer();
+    poll("the source has let go", PATIENCE, || (next.ask(&format!("exists {name}")) == "nothing").then_some(()));
+    assert_eq!(next.ask(&format!("send {name} 16 16 44 v1")), "ok");
+    next.ask("play 10");
+    run.play();
+    wait_for_fresh(&recorder);
+    let said = |run: &Run| (run.posted("tdlink-disconnected"), run.posted("tdlink-connected"), stat(run, "reattached"));
+    assert_eq!(said(&run), (0, 1, 0), "a pause is no disconnect");
+    // Nobody is there after it.
+    pause();
+    next.ask("stop");
+    next.ask("detach");
+    run.play();
+    let gone = run.wait_message("tdlink-disconnected");
+    assert!(gone.get::<&str>("reason").is_ok_and(|reason| reason.contains("was paused")), "{gone}");
+    let mut next = playing(&name);
+    wait_for_fresh(&recorder);
+    run.assert_no_error();
+    run.stop();
+    next.ask("stop");
+    next.ask("detach");
+}
+
 fn wait_for_fresh(recorder: &Recorder) {
     let at = recorder.count();
     recorder.wait_until("a frame that is no repeat", PATIENCE, |all| all[at..].iter().any(|picture| !picture.is_gap()));
@@ -430,10 +466,13 @@ fn auto_takes_a_top_before_raw_bytes_and_raw_bytes_without_one() {
     feed.push_buffer(buffer(&raw, &7u32.to_le_bytes().repeat(256))).expect("it is taken");
     poll("the raw buffer is there", PATIENCE, || name.exists().then_some(()));
     let geometry = format!("shm-name={name} width=16 height=16 channels=4");
-    let (run, _recorder) = source(&geometry);
+    let (run, recorder) = source(&geometry);
     assert_eq!(run.wait_message("tdlink-connected").get::<&str>("protocol"), Ok("raw"));
-    run.stop();
+    // A TOP that comes later.
     let mut sender = playing(&name);
+    recorder.wait_until("the TOP's frames", PATIENCE, |all| all.iter().any(|picture| picture.number() > 7));
+    run.assert_no_error();
+    run.stop();
     let (run, _recorder) = source(&geometry);
     assert_eq!(run.wait_message("tdlink-connected").get::<&str>("protocol"), Ok("touch"));
     run.stop();
@@ -443,6 +482,28 @@ fn auto_takes_a_top_before_raw_bytes_and_raw_bytes_without_one() {
     sink.stop();
     sender.ask("stop");
     sender.ask("detach");
+}
+
+#[test]
+fn what_is_waited_for_is_told_of_both_wires() {
+    let name = Name::new("both-wires");
+    let mut sender = peer();
+    assert_eq!(sender.ask(&format!("send {name} 16 16 44 v1")), "ok");
+    // A TOP that has written nothing.
+    let (run, _recorder) = source(&format!("shm-name={name} width=16 height=16 channels=4"));
+    let waiting = run.wait_message("tdlink-waiting");
+    assert!(waiting.get::<&str>("reason").is_ok_and(|why| why.contains("no frame has been written")), "{waiting}");
+    run.stop();
+    sender.ask("detach");
+    // Objects that nobody types are no neighbours.
+    let run = Run::playing(&format!("tdshmsrc shm-name={name}x protocol=touch connection-timeout=1 ! fakesink"));
+    let mut other = playing(&name);
+    let error = run.wait_error(PATIENCE);
+    assert!(error.contains(&format!(" {name} (")), "{error}");
+    assert!(!error.contains("4jhd783h") && !error.contains(&format!("{name}Mutex")), "{error}");
+    run.stop();
+    other.ask("stop");
+    other.ask("detach");
 }
 
 #[test]
@@ -462,6 +523,32 @@ fn raw_bytes_for_a_top_that_waits_are_warned_of() {
         assert_eq!(warned, waits, "{:?}", sink.sayings());
         sink.stop();
     }
+    top.wait(PATIENCE);
+}
+
+#[test]
+fn a_top_that_comes_after_the_raw_bytes_is_warned_of_once() {
+    let name = Name::new("comes");
+    let raw = info(VideoFormat::Rgba, 16, 16);
+    let (sink, feed) = fed(&name, &raw, "");
+    let push = || feed.push_buffer(buffer(&raw, &[0; 1024])).expect("it is taken");
+    let warnings = || sink.sayings().iter().filter(|warning| warning.contains("protocol=touch")).count();
+    push();
+    poll("the raw buffer is there", PATIENCE, || name.exists().then_some(()));
+    assert_eq!(warnings(), 0, "{:?}", sink.sayings());
+    let mut top = peer();
+    assert_eq!(top.ask(&format!("wait {name}")), "ok");
+    poll("the sink notices", PATIENCE, || {
+        push();
+        (warnings() > 0).then_some(())
+    });
+    let began = Instant::now();
+    poll("time for another look", PATIENCE, || {
+        push();
+        (began.elapsed() > Duration::from_millis(2500)).then_some(())
+    });
+    assert_eq!(warnings(), 1, "{:?}", sink.sayings());
+    sink.stop();
     top.wait(PATIENCE);
 }
 

@@ -321,7 +321,10 @@ impl ShmSink {
     }
 
     /// What has happened to the name since the last frame, and who came and went.
-    fn say(&self, output: &Output, written: &Written) {
+    fn say(&self, output: &mut Output, written: &Written) {
+        if let Some(warning) = output.other_protocol() {
+            gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{warning}"));
+        }
         let tended = &written.tended;
         for (signal, times) in [("client-connected", tended.joined), ("client-disconnected", tended.left)] {
             (0..times).for_each(|_| self.obj().emit_by_name::<()>(signal, &[&tended.clients]));
@@ -355,15 +358,12 @@ impl ShmSink {
     /// Says on the bus what is there and what to type on the other side.
     fn announce(&self, name: &SegmentName, desc: &FrameDesc) {
         let settings = self.settings.lock().unwrap().clone();
-        let published = words::published(name, desc, &settings);
-        let message = gst::message::Element::builder(published).src(&*self.obj()).build();
+        let message = gst::message::Element::builder(words::published(name, desc, &settings)).src(&*self.obj()).build();
         if self.obj().post_message(message).is_err() {
             gst::debug!(CAT, imp = self, "no bus to announce {name} on");
         }
-        let hint = words::what_to_type(name, desc, &settings);
-        gst::element_imp_info!(self, gst::ResourceError::OpenWrite, ("{hint}"));
-        for warning in [words::too_large(desc, &settings), words::other_protocol(name, &settings)].into_iter().flatten()
-        {
+        gst::element_imp_info!(self, gst::ResourceError::OpenWrite, ("{}", words::what_to_type(name, desc, &settings)));
+        if let Some(warning) = words::too_large(desc, &settings) {
             gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{warning}"));
         }
     }

@@ -22,6 +22,7 @@ use tdlink_core::{
 use super::{
     settings::{Settings, touch_extras},
     trouble::Trouble,
+    words,
 };
 use crate::{
     gstshm::{Place, Ring},
@@ -37,7 +38,12 @@ pub struct Output {
     threads: CopyThreads,
     buffer: Option<Buffer>,
     waiting: Option<Waiting>,
+    /// When it is time to look for a TOP that waits for the other protocol. `None`: that was said.
+    look_for_top: Option<Instant>,
 }
+
+/// Between two looks for a TOP.
+const TOP_EVERY: Duration = Duration::from_secs(2);
 
 /// Frames for which there is no room yet: a section of Windows cannot grow while others have it open.
 #[derive(Debug)]
@@ -107,7 +113,7 @@ impl Output {
     /// Nothing is published yet. `interrupt` ends waits of a lossless ring.
     pub fn new(name: SegmentName, settings: Settings, interrupt: Interrupt) -> Self {
         let threads = CopyThreads::new(settings.copy_threads);
-        Self { name, settings, interrupt, threads, buffer: None, waiting: None }
+        Self { name, settings, interrupt, threads, buffer: None, waiting: None, look_for_top: Some(Instant::now()) }
     }
 
     /// The buffer's name.
@@ -131,6 +137,15 @@ impl Output {
             Way::Control(control) => Some(control.ring.clone()),
             Way::Raw(_) | Way::Touch(_) => None,
         }
+    }
+
+    /// That a TOP waits for another protocol than this one, whichever came first. Looked for now and then, said once.
+    pub fn other_protocol(&mut self) -> Option<String> {
+        let now = Instant::now();
+        self.look_for_top.filter(|at| now >= *at)?;
+        let waits = words::other_protocol(&self.name, &self.settings);
+        self.look_for_top = waits.is_none().then(|| now + TOP_EVERY);
+        waits
     }
 
     /// Makes the buffer for frames of `caps`, whose pixels are `from`, or offers other frames under the same name.

@@ -144,7 +144,7 @@ impl Settings {
                 .build(),
             glib::ParamSpecBoolean::builder("takeover")
                 .nick("Take over")
-                .blurb("Take the name from a live producer; a stale one is always taken over")
+                .blurb("Take the name from a live producer; a stale one is always taken over (touch: once its receivers have let go)")
                 .default_value(d.takeover)
                 .mutable_ready()
                 .build(),

@@ -91,6 +91,9 @@ impl Trouble {
                 "; stop those processes, choose another shm-name, or send the size that they expect"
             }
             Some(SegmentError::OtherUser { .. }) => "; run as that user, or set allow-other-user=true",
+            Some(SegmentError::AccessDenied { .. }) => {
+                ": one side runs as another user, as administrator or in another session; start both the same way"
+            }
             Some(SegmentError::NoSpace { .. }) => {
                 "; make /dev/shm larger (docker: --shm-size), send smaller frames, or use fewer slots"
             }
@@ -145,6 +148,25 @@ impl From<Trouble> for gst::ErrorMessage {
         match trouble {
             Trouble::Frame(message) => message,
             trouble => gst::error_msg!(kind, ("{trouble}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_the_system_is_told_with_the_way_out_on_every_wire() {
+        let denied =
+            || SegmentError::AccessDenied { name: "cam1".into(), source: std::io::ErrorKind::PermissionDenied.into() };
+        for trouble in [
+            Trouble::Raw(raw::ProduceError::Segment(denied())),
+            Trouble::Control(control::ProduceError::Segment(denied())),
+            Trouble::Touch(touch::ProduceError::Segment(denied())),
+        ] {
+            let text = trouble.to_string();
+            assert!(text.contains("\"cam1\"") && text.ends_with("start both the same way"), "{text}");
         }
     }
 }

@@ -52,6 +52,11 @@ impl ShmFeed {
         Self { control, touch, raw, ways, now: Wire::None }
     }
 
+    /// Whether what is open now is missed by others: as long as it is, a TOP cannot make its objects anew.
+    pub fn is_in_the_way(&self) -> bool {
+        self.now == Wire::Touch
+    }
+
     /// The only wire that is asked for, if there is one beside raw bytes.
     fn touch_only(&self) -> Option<&TouchFeed> {
         self.touch.as_ref().filter(|_| self.ways == Ways::Touch)
@@ -63,6 +68,11 @@ impl ShmFeed {
             (Wire::Touch, Some(touch)) => touch,
             _ => &mut self.raw,
         }
+    }
+
+    /// Whether there is more than raw bytes now.
+    fn has_better_come(&mut self) -> bool {
+        self.control.has_come() || self.touch.as_mut().is_some_and(TouchFeed::has_come)
     }
 
     fn attach_touch(&mut self) -> Attach {
@@ -119,15 +129,20 @@ impl Feed for ShmFeed {
             Ways::Any | Ways::NotRaw => {}
         }
         let unusable = match self.attach_control() {
-            Ok(attach) => return attach,
+            Ok(attach) => {
+                // A TOP that had come, too.
+                self.touch.iter_mut().for_each(Feed::detach);
+                return attach;
+            }
             Err(Unusable::NotThere) => None,
             Err(unusable) => Some(unusable),
         };
         match self.attach_touch() {
             // Raw bytes may be there nevertheless.
-            Attach::NotYet(_) if self.ways == Ways::Any => match self.attach_raw(unusable) {
+            Attach::NotYet(top) if self.ways == Ways::Any => match self.attach_raw(unusable) {
                 // A producer makes its control segment before its pixels: both may have come since it was looked for.
                 Attach::Failed(message) => self.attach_control().unwrap_or(Attach::Failed(message)),
+                Attach::NotYet(raw) => Attach::NotYet(format!("{raw}; of a Shared Mem Out TOP: {top}")),
                 attach => attach,
             },
             Attach::Failed(message) if self.ways == Ways::Any => self.attach_raw(Some(Unusable::Unknown(message))),
@@ -182,7 +197,7 @@ impl Feed for ShmFeed {
             Wire::Control => self.control.standing(),
             Wire::Touch => self.copied().standing(),
             Wire::Raw | Wire::None => match self.raw.standing() {
-                Standing::Here if self.ways == Ways::Any && self.control.has_come() => Standing::Better,
+                Standing::Here if self.ways == Ways::Any && self.has_better_come() => Standing::Better,
                 standing => standing,
             },
         }

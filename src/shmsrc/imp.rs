@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
-use std::sync::{LazyLock, Mutex, atomic::Ordering};
+use std::sync::{
+    LazyLock, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use gst::{glib, prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::base_src::CreateSuccess, subclass::prelude::*};
@@ -43,6 +46,8 @@ pub struct ShmSrc {
     set_by_uri: Mutex<Vec<String>>,
     /// The streaming thread's.
     run: Run<Started>,
+    /// No frames are asked for: what others need is let go.
+    paused: AtomicBool,
     base: Base,
 }
 
@@ -117,6 +122,19 @@ impl ElementImpl for ShmSrc {
         &TEMPLATES
     }
 
+    // A live source gives nothing in PAUSED and looks at nothing: a sender that ends meanwhile would be kept in being.
+    fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition == gst::StateChange::PausedToPlaying {
+            self.paused.store(false, Ordering::SeqCst);
+        }
+        let changed = self.parent_change_state(transition)?;
+        if transition == gst::StateChange::PlayingToPaused {
+            self.paused.store(true, Ordering::SeqCst);
+            self.rest_if_paused();
+        }
+        Ok(changed)
+    }
+
     fn provide_clock(&self) -> Option<gst::Clock> {
         Some(gst::SystemClock::obtain())
     }
@@ -135,6 +153,7 @@ impl BaseSrcImpl for ShmSrc {
             })?;
         }
         self.base.begin();
+        self.paused.store(false, Ordering::SeqCst);
         let mut ahead = ControlFeed::new(name.clone(), settings.clone(), self.base.interrupt.clone());
         if settings.protocol == SrcProtocol::Auto
             && let Err(unusable) = ahead.prepare()
@@ -197,11 +216,24 @@ impl BaseSrcImpl for ShmSrc {
         _length: u32,
     ) -> Result<CreateSuccess, gst::FlowError> {
         let next = self.run.with(|started| self.next(started)).unwrap_or(Err(gst::FlowError::Flushing));
+        // The change to PAUSED does not wait for this thread.
+        self.rest_if_paused();
         next.map(CreateSuccess::NewBuffer)
     }
 }
 
 impl ShmSrc {
+    /// Done by whoever comes last: the change of state, or the streaming thread that was just in it.
+    fn rest_if_paused(&self) {
+        if self.paused.load(Ordering::SeqCst) {
+            self.run.with(|started| {
+                if let Some((engine, feed)) = started.running.as_mut().filter(|(_, feed)| feed.is_in_the_way()) {
+                    engine.rest(feed);
+                }
+            });
+        }
+    }
+
     fn next(&self, started: &mut Started) -> Result<gst::Buffer, gst::FlowError> {
         let Started { name, settings, ahead, running } = started;
         let pad = self.obj().static_pad("src").ok_or(gst::FlowError::Error)?;

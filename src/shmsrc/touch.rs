@@ -12,7 +12,7 @@ use tdlink_core::{
     protocol::{
         copy::CopyThreads,
         touch::{
-            AttachOptions, Colour, ConsumeError, Consumer, Header, Outcome, PREFIX, Standing as TouchStanding,
+            AttachOptions, Colour, ConsumeError, Consumer, Header, Outcome, Postfix, Standing as TouchStanding,
             TouchNames,
         },
     },
@@ -32,6 +32,9 @@ use crate::{
     video,
 };
 
+/// How often a sender is looked for beside raw bytes that are being read.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// The objects of a Shared Mem Out TOP.
 #[derive(Debug)]
 pub struct TouchFeed {
@@ -39,13 +42,25 @@ pub struct TouchFeed {
     settings: Settings,
     threads: CopyThreads,
     consumer: Option<Consumer>,
+    /// When a sender beside raw bytes is looked for again.
+    next_look: Instant,
     hasher: Option<Hasher>,
 }
 
 impl TouchFeed {
     /// A feed from `names` that is attached to nothing yet.
     pub fn new(names: TouchNames, settings: Settings) -> Self {
-        Self { names, settings, threads: CopyThreads::new(0), consumer: None, hasher: None }
+        Self { names, settings, threads: CopyThreads::new(0), consumer: None, next_look: Instant::now(), hasher: None }
+    }
+
+    /// Whether a sender has come beside raw bytes that are being read. What was opened then, [`Feed::attach`] goes on with.
+    pub fn has_come(&mut self) -> bool {
+        let now = Instant::now();
+        if now < self.next_look {
+            return false;
+        }
+        self.next_look = now + LOOK_AGAIN;
+        matches!(self.attach(), Attach::Attached { .. })
     }
 
     fn options(&self) -> AttachOptions {
@@ -81,6 +96,9 @@ impl TouchFeed {
 
 impl Feed for TouchFeed {
     fn attach(&mut self) -> Attach {
+        if let Some(desc) = self.described() {
+            return Attach::Attached { desc, warning: None };
+        }
         let origin = self.settings.live.origin.or(frame::Origin::BottomLeft);
         match Consumer::attach(&self.names, origin, self.options()) {
             Ok(consumer) => {
@@ -115,10 +133,16 @@ impl Feed for TouchFeed {
     }
 
     fn neighbours(&self) -> Vec<String> {
+        // Beside the pixels stand objects whose names nobody types.
         let mut listed = segment::live_names();
-        listed.retain(|found| found.name.as_str().starts_with(PREFIX));
-        segment::sort_by_nearness(self.names.mutex(), &mut listed);
-        listed.into_iter().take(LISTED).map(|found| format!("{} ({} bytes)", found.name, found.len)).collect()
+        listed.retain(|found| TouchNames::typed_for(found.name.as_str()).is_some());
+        if let Ok(data) = self.names.data(&Postfix::default()) {
+            segment::sort_by_nearness(&data, &mut listed);
+        }
+        let said = |found: &segment::Listed| {
+            TouchNames::typed_for(found.name.as_str()).map(|typed| format!("{typed} ({} bytes)", found.len))
+        };
+        listed.iter().filter_map(said).take(LISTED).collect()
     }
 
     fn reconsider(&mut self) -> bool {
@@ -195,9 +219,8 @@ impl Feed for TouchFeed {
                 Read::Whole { changed, torn: 0, hash, made: None }
             }
             Ok(Outcome::Locked) => Read::Locked,
-            // It will be there in a moment.
-            Ok(Outcome::NotWritten) => Read::Torn(0),
-            Ok(Outcome::Nothing) => Read::Nothing,
+            // The first frame will be news; until then there is silence.
+            Ok(Outcome::NotWritten | Outcome::Nothing) => Read::Nothing,
             Ok(Outcome::Suspect) => Read::Torn(1),
             Ok(Outcome::Respec) => match self.described() {
                 Some(desc) => Read::Respec(desc),

@@ -76,6 +76,58 @@ fn a_receiver_follows_a_resize_and_nobody_keeps_the_old_object() {
 }
 
 #[test]
+fn a_sender_that_dies_between_a_resize_and_its_first_frame_is_found_out() {
+    let names = Names::new();
+    let desc = bgra(8, 8);
+    let mut fake = Fake::sending(&names, desc, 1);
+    let mut consumer = names.attach();
+    read_byte(&mut consumer).unwrap();
+    // Another object, with nothing in it yet.
+    let postfix = tdlink_core::protocol::touch::Postfix::new("abcdefghijklmnopqrstuvwxyzabcde").unwrap();
+    fake.data = Section::create(&names.0.data(&postfix).unwrap(), 4096, &CreateOptions::default()).unwrap();
+    fake.put_info(0, &Info { postfix, ..Info::fresh() }.encode(InfoLayout::Utf16));
+    assert!(consumer.look().unwrap());
+    assert_eq!(read_byte(&mut consumer).unwrap().0, Outcome::NotWritten);
+    assert!(!consumer.look().unwrap(), "what is still to be written is news once");
+    assert!(consumer.same_as(&filled(&desc, 1), desc.row_bytes()).unwrap());
+    drop(fake);
+    poll("the receiver finds out that the sender has gone", || {
+        assert!(!consumer.look().unwrap());
+        matches!(consumer.standing().unwrap(), Standing::Ended(why) if why.contains("has gone")).then_some(())
+    });
+}
+
+#[test]
+fn a_locked_info_segment_does_not_keep_the_pixels_from_others() {
+    let names = Names::new();
+    let desc = bgra(8, 8);
+    let _fake = Fake::sending(&names, desc, 1);
+    let patience = Duration::from_millis(300);
+    let options = AttachOptions { lock_timeout: patience, ..AttachOptions::default() };
+    let mut consumer = Consumer::attach(&names.0, Origin::BottomLeft, options).unwrap();
+    read_byte(&mut consumer).unwrap();
+    std::thread::scope(|scope| {
+        let mut mutex = NamedMutex::new(names.0.info_mutex(), &CreateOptions::default()).unwrap();
+        let held = mutex.lock(PATIENCE).unwrap().unwrap();
+        let reader = scope.spawn(|| {
+            let began = Instant::now();
+            assert_eq!(read_byte(&mut consumer).unwrap().0, Outcome::Locked);
+            assert!(began.elapsed() >= patience - Duration::from_millis(10), "it is waited for nevertheless");
+        });
+        let mut pixels = names.mutex();
+        let mut waited = Duration::ZERO;
+        while !reader.is_finished() {
+            let began = Instant::now();
+            drop(pixels.lock(PATIENCE).unwrap().unwrap());
+            waited = waited.max(began.elapsed());
+        }
+        reader.join().unwrap();
+        assert!(waited < patience / 2, "the pixels' mutex was held for {waited:?}");
+        drop(held);
+    });
+}
+
+#[test]
 fn other_sides_of_as_many_bytes_need_no_new_object() {
     let names = Names::new();
     let (wide, high) = (bgra(16, 4), bgra(4, 16));
@@ -123,17 +175,54 @@ fn a_sender_that_died_is_let_go_and_succeeded_under_the_same_name() {
     assert_eq!(read_byte(&mut consumer).unwrap(), (NEW, Some(1)));
     drop(dead);
     assert_eq!(consumer.standing().unwrap(), Standing::Here, "silence is no proof");
+    let why = poll("the receiver finds out that the sender has gone", || match consumer.standing().unwrap() {
+        Standing::Ended(why) => Some(why),
+        _ => None,
+    });
+    assert!(why.contains("has gone"), "{why}");
+    let mut producer = names.produce(desc);
+    producer.write(&filled(&desc, 2), desc.row_bytes()).unwrap();
+    let mut consumer = names.attach();
+    assert_eq!(read_byte(&mut consumer).unwrap(), (NEW, Some(2)));
+}
+
+#[test]
+fn receivers_of_a_dead_sender_let_go_together_and_go_on_with_the_next() {
+    let names = Names::new();
+    let desc = bgra(8, 8);
+    let dead = Fake::sending(&names, desc, 1);
+    let mut consumers = vec![names.attach()];
+    // Each hears of silence at a moment of its own.
+    for _ in 0..2 {
+        let last = Instant::now();
+        poll("some time later", || (last.elapsed() > Duration::from_millis(400)).then_some(()));
+        consumers.push(names.attach());
+    }
+    consumers.iter_mut().for_each(|consumer| assert_eq!(read_byte(consumer).unwrap(), (NEW, Some(1))));
+    drop(dead);
     std::thread::scope(|scope| {
         let next = scope.spawn(|| names.try_produce(desc, false));
-        let why = poll("the receiver finds out that the sender has gone", || match consumer.standing().unwrap() {
-            Standing::Ended(why) => Some(why),
-            _ => None,
+        poll("the next sender has the name, or has lost patience", || {
+            for consumer in &mut consumers {
+                let standing = consumer.standing().unwrap();
+                assert!(!matches!(&standing, Standing::Ended(why) if !why.contains("has gone")), "{standing:?}");
+            }
+            next.is_finished().then_some(())
         });
-        assert!(why.contains("has gone"), "{why}");
         let mut producer = next.join().unwrap().expect("the name is free within the next sender's patience");
         producer.write(&filled(&desc, 2), desc.row_bytes()).unwrap();
-        let mut consumer = names.attach();
-        assert_eq!(read_byte(&mut consumer).unwrap(), (NEW, Some(2)));
+        for consumer in &mut consumers {
+            poll("the receiver is open again", || match consumer.standing().unwrap() {
+                Standing::Here => Some(()),
+                Standing::Unsure => None,
+                // It looked between two objects.
+                Standing::Ended(_) => {
+                    *consumer = names.attach();
+                    Some(())
+                }
+            });
+            assert_eq!(read_byte(consumer).unwrap(), (NEW, Some(2)));
+        }
     });
 }
 
@@ -147,11 +236,14 @@ fn a_sender_that_only_pauses_is_not_let_go() {
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(3500) {
         assert!(!consumer.look().unwrap());
-        assert_eq!(consumer.standing().unwrap(), Standing::Here);
+        assert!(!matches!(consumer.standing().unwrap(), Standing::Ended(_)));
         std::thread::park_timeout(Duration::from_millis(20));
     }
     fake.send(&header(desc), 2);
-    poll("it goes on", || consumer.look().unwrap().then_some(()));
+    poll("it goes on", || {
+        assert!(!matches!(consumer.standing().unwrap(), Standing::Ended(_)));
+        consumer.look().unwrap().then_some(())
+    });
     assert_eq!(read_byte(&mut consumer).unwrap(), (NEW, Some(2)));
 }
 
@@ -303,7 +395,7 @@ fn a_suspect_frame_is_shown_when_its_sender_turns_out_to_live() {
     abandon(&names);
     assert_eq!(read_byte(&mut consumer).unwrap().0, Outcome::Suspect);
     poll("the frame is believed", || {
-        assert_eq!(consumer.standing().unwrap(), Standing::Here);
+        assert!(!matches!(consumer.standing().unwrap(), Standing::Ended(_)));
         consumer.look().unwrap().then_some(())
     });
     assert_eq!(read_byte(&mut consumer).unwrap(), (NEW, Some(2)));

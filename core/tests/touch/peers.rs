@@ -87,6 +87,29 @@ fn what_a_killed_sender_left_is_nobodys_when_its_receiver_lets_go() {
 }
 
 #[test]
+fn two_receivers_of_a_killed_sender_do_not_keep_it_alive_for_each_other() {
+    use tdlink_core::protocol::touch::Standing;
+    let names = Names::new();
+    let sender = other_process("send", &names);
+    let mut first = names.attach();
+    read_byte(&mut first).unwrap();
+    let since = Instant::now();
+    poll("the second comes later", || (since.elapsed() > Duration::from_millis(700)).then_some(()));
+    let mut second = names.attach();
+    read_byte(&mut second).unwrap();
+    kill(sender);
+    let killed = Instant::now();
+    let mut gone = [false; 2];
+    poll("both find out", || {
+        for (gone, consumer) in gone.iter_mut().zip([&mut first, &mut second]) {
+            *gone |= !*gone && matches!(consumer.standing().unwrap(), Standing::Ended(why) if why.contains("has gone"));
+        }
+        (gone == [true; 2]).then_some(())
+    });
+    assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
+}
+
+#[test]
 fn a_killed_sender_without_receivers_is_no_obstacle() {
     let names = Names::new();
     kill(other_process("send", &names));

@@ -9,6 +9,8 @@ use crate::{
 
 /// How often a producer that is not there is looked for.
 const LOOK_FOR: Duration = Duration::from_millis(10);
+/// How long a producer that was let go for a pause may be missing after it.
+const MISSED_FOR: Duration = Duration::from_millis(500);
 /// Silence that is worth a message.
 const STALLED: Duration = Duration::from_secs(1);
 
@@ -53,8 +55,10 @@ impl Engine {
                 self.linked = true;
                 self.unpaced = false;
                 self.silenced = false;
+                self.missed = None;
+                let rested = std::mem::take(&mut self.rested);
                 if self.ever_connected {
-                    self.stats.reattached.fetch_add(1, Relaxed);
+                    self.stats.reattached.fetch_add(u64::from(!rested), Relaxed);
                     self.discont = true;
                 }
                 self.connect(host);
@@ -64,7 +68,14 @@ impl Engine {
                 self.pending = Some(now);
                 Ok(())
             }
-            Attach::NotYet(why) => self.wait_for(feed, host, &why, now),
+            Attach::NotYet(why) => {
+                if self.rested && now.saturating_duration_since(*self.missed.get_or_insert(now)) >= MISSED_FOR {
+                    (self.rested, self.missed) = (false, None);
+                    self.disconnect(host, &format!("it went while this source was paused: {why}"))?;
+                }
+                // Until then that is no wait that anybody is to hear of.
+                if self.rested { Ok(()) } else { self.wait_for(feed, host, &why, now) }
+            }
             Attach::Failed(message) => Err(host.fail(message)),
         }
     }
@@ -170,6 +181,16 @@ impl Engine {
                 ("the producer has gone: {reason} (on-disconnect=error; wait would wait for the next one)")
             ))),
         }
+    }
+
+    /// Lets go for as long as nobody asks for frames, without a word: the producer is looked for again after it.
+    pub fn rest(&mut self, feed: &mut impl Feed) {
+        self.keep(feed);
+        feed.detach();
+        (self.rested, self.missed) = (self.rested || self.linked, None);
+        self.linked = false;
+        self.pending = None;
+        self.next_look = Instant::now();
     }
 
     pub(super) fn let_go(&mut self, feed: &mut impl Feed, host: &impl Host, reason: &str) -> Result<(), FlowError> {

@@ -60,6 +60,10 @@ pub struct Engine {
     silenced: bool,
     said_waiting: bool,
     next_look: Instant,
+    /// The producer was let go for a pause: it is to be found again, and that is no reconnection.
+    rested: bool,
+    /// Since when it is not, with the pause over.
+    missed: Option<Instant>,
     desc: Option<FeedDesc>,
     negotiated: Option<Negotiated>,
     ticks: Option<Ticks>,
@@ -112,6 +116,8 @@ impl Engine {
             silenced: false,
             said_waiting: false,
             next_look: now,
+            rested: false,
+            missed: None,
             desc: None,
             negotiated: None,
             ticks: None,

@@ -6,17 +6,22 @@ use std::time::{Duration, Instant};
 use super::error::{ConsumeError, HeaderError};
 use super::frames::Target;
 use super::layout::{HEADER_BYTES, Header};
-use super::link::{Followed, Link, not_yet};
+use super::link::{Followed, INFO_PATIENCE, Link, not_yet};
 use super::names::TouchNames;
 use crate::frame::{FrameDesc, Origin, PixelFormat};
 use crate::pixels::Options;
 use crate::protocol::copy::CopyThreads;
 use crate::protocol::raw::news::News;
-use crate::segment::{AccessError, CreateOptions, Linked, NamedMutex, OpenOptions, Segment};
+use crate::segment::{AccessError, CreateOptions, Linked, NamedMutex, OpenOptions, Segment, monotonic_ns};
 
-/// After so long without news everything is let go for a moment, so that a sender that died does not live on in what
-/// we hold, and its successor can make the objects anew.
+/// After so long without news everything is let go for a moment now and then, so that a sender that died does not live on
+/// in what we hold, and its successor can make the objects anew.
 const IDLE: Duration = Duration::from_millis(1500);
+/// All receivers that hear nothing let go at once, by the clock that processes share: this often ...
+const TOGETHER_NS: u64 = 2_000_000_000;
+/// ... and for so long. If each let go at a moment of its own, two of them would keep a dead sender's objects in being for
+/// each other.
+const CLOSED_NS: u64 = 120_000_000;
 /// Frames up to this size are remembered as a whole; of larger ones a sample is.
 const SMALL: usize = 64 * 1024;
 
@@ -72,7 +77,7 @@ pub enum Outcome {
 pub enum Standing {
     /// As far as can be told.
     Here,
-    /// Not for now: what was let go for a moment could not be had again yet.
+    /// Not for now: everything is let go for a moment, or could not be had again yet.
     Unsure,
     /// It has said its end, or its objects have gone; why. Everything is let go.
     Ended(String),
@@ -100,8 +105,6 @@ pub struct Consumer {
     suspect: bool,
     /// When something was last seen to change.
     moved: Instant,
-    /// When everything was last let go for a moment.
-    probed: Instant,
     held: Duration,
 }
 
@@ -131,7 +134,6 @@ impl Consumer {
         };
         let plain = header.pixel.plain();
         let target = Target::new(&header, origin, plain, Options::default(), false, options.threads.clone())?;
-        let now = Instant::now();
         let mut consumer = Self {
             names: names.clone(),
             options,
@@ -144,8 +146,7 @@ impl Consumer {
             header,
             fresh: true,
             suspect: false,
-            moved: now,
-            probed: now,
+            moved: Instant::now(),
             held: Duration::ZERO,
         };
         if abandoned {
@@ -196,8 +197,9 @@ impl Consumer {
         if !self.fresh {
             let segment = link.data().segment();
             let read = |at: usize, bytes: &mut [u8]| segment.read(self.header.data_offset + at, bytes);
-            // Behind a header that was never whole there may be less than behind the last one that was.
-            let whole = self.header.total_bytes() <= segment.len();
+            // Behind a header that was never whole there may be less than behind the last one that was; without one there
+            // is nothing.
+            let whole = self.is_written() && self.header.total_bytes() <= segment.len();
             let changed = link.has_moved()
                 || front(segment)? != self.front
                 || whole && (self.news.scout(read)? || self.news.patrol(read)?);
@@ -209,14 +211,22 @@ impl Consumer {
         Ok(self.fresh)
     }
 
-    /// Whether the sender is still there. After 1.5 s without news everything is closed and opened again: what a dead
-    /// sender left goes with that.
+    /// Whether there was a header when it was last read.
+    fn is_written(&self) -> bool {
+        self.front[..4] != [0; 4]
+    }
+
+    /// Whether the sender is still there. After 1.5 s without news everything is closed for the first 120 ms of every
+    /// second second of the monotonic clock, as every other receiver of ours does then: what a dead sender left goes with
+    /// that. To be asked more often than that takes.
     ///
     /// # Errors
     /// The system cannot tell.
     pub fn standing(&mut self) -> Result<Standing, ConsumeError> {
         let name = self.names.typed().to_owned();
-        let Some(link) = &self.link else { return self.probe() };
+        let Some(link) = &self.link else {
+            return if all_closed() { Ok(Standing::Unsure) } else { self.probe() };
+        };
         let ended = if link.glimpse().is_some_and(|info| info.detach) {
             Some(format!("the sender of {name:?} has gone (detach)"))
         } else {
@@ -233,12 +243,11 @@ impl Consumer {
             self.link = None;
             return Ok(Standing::Ended(reason));
         }
-        let now = Instant::now();
-        if self.fresh || now.duration_since(self.moved) < IDLE || now.duration_since(self.probed) < IDLE {
+        if self.fresh || self.moved.elapsed() < IDLE || !all_closed() {
             return Ok(Standing::Here);
         }
         self.link = None;
-        self.probe()
+        Ok(Standing::Unsure)
     }
 
     /// Opens again what was let go.
@@ -246,7 +255,6 @@ impl Consumer {
         match Link::open(&self.names, &self.options) {
             Ok(link) => {
                 self.link = Some(link);
-                self.probed = Instant::now();
                 // Somebody else has kept it in being: the sender lives, and whoever died over the mutex read.
                 self.fresh |= std::mem::take(&mut self.suspect);
                 Ok(Standing::Here)
@@ -287,7 +295,12 @@ impl Consumer {
         match open.follow(names, options)? {
             Followed::Same => {}
             Followed::Moved => self.fresh = true,
-            Followed::Locked => return Ok(Outcome::Locked),
+            Followed::Locked => {
+                // The rest of the patience is spent without the pixels' mutex: TouchDesigner renders with it.
+                drop(lock);
+                open.await_info(options.lock_timeout.saturating_sub(INFO_PATIENCE))?;
+                return Ok(Outcome::Locked);
+            }
             Followed::Ended(reason) => {
                 drop(lock);
                 self.link = None;
@@ -299,7 +312,11 @@ impl Consumer {
         let (now, parsed) = read_header(segment)?;
         let header = match parsed {
             Ok(header) => header,
-            Err(HeaderError::NotWritten) => return Ok(Outcome::NotWritten),
+            Err(HeaderError::NotWritten) => {
+                // No news until something is written: a sender that dies before that is found out by its silence.
+                (self.front, self.fresh) = (now, false);
+                return Ok(Outcome::NotWritten);
+            }
             // Half written by whoever died over it.
             Err(_) if abandoned || self.suspect => {
                 (self.front, self.fresh, self.suspect) = (now, false, true);
@@ -364,11 +381,16 @@ impl Consumer {
     pub fn same_as(&mut self, frame: &[u8], stride: usize) -> Result<bool, ConsumeError> {
         self.target.check(frame, stride)?;
         let Some(link) = &self.link else { return Ok(true) };
-        if self.suspect {
+        if self.suspect || !self.is_written() {
             return Ok(true);
         }
         Ok(self.target.same(link.data().segment(), self.header.data_offset, frame, stride)?)
     }
+}
+
+/// Whether receivers that hear nothing have everything closed just now.
+fn all_closed() -> bool {
+    monotonic_ns() % TOGETHER_NS < CLOSED_NS
 }
 
 /// The header's bytes, zeros behind a segment's end.

@@ -14,6 +14,10 @@ use crate::segment::{
 /// How info segments are laid out where we have any.
 const LAYOUT: InfoLayout = InfoLayout::Utf16;
 
+/// How long a receiver holds the pixels' mutex at most while it waits for the info segment's, which nobody has for longer
+/// than microseconds unless it is stopped or dead.
+pub(super) const INFO_PATIENCE: Duration = Duration::from_millis(2);
+
 /// An info segment and its mutex.
 #[derive(Debug)]
 pub(super) struct InfoSegment {
@@ -147,10 +151,19 @@ impl Link {
         self.glimpse().is_some_and(|info| info.postfix != self.postfix)
     }
 
+    /// Waits until the info segment's mutex can be had, for `patience` at most.
+    pub(super) fn await_info(&mut self, patience: Duration) -> Result<(), SegmentError> {
+        if let Some(info) = &mut self.info {
+            info.lock(patience)?;
+        }
+        Ok(())
+    }
+
     /// Looks where the pixels are. To be asked with their mutex held: so is the order of the two in TouchDesigner.
     pub(super) fn follow(&mut self, names: &TouchNames, options: &AttachOptions) -> Result<Followed, ConsumeError> {
         let Some(info) = &mut self.info else { return Ok(Followed::Same) };
-        let Some(locked) = info.lock(options.lock_timeout)? else { return Ok(Followed::Locked) };
+        let patience = options.lock_timeout.min(INFO_PATIENCE);
+        let Some(locked) = info.lock(patience)? else { return Ok(Followed::Locked) };
         let said = match locked.read()? {
             Ok(said) => said,
             Err(error) => return Ok(Followed::Ended(format!("{}: {error}", names.info()))),

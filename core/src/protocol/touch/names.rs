@@ -38,6 +38,14 @@ impl TouchNames {
         })
     }
 
+    /// What a user types for the pixels that stand under the name `object`: `None` for what is no such object. A postfix
+    /// is taken for a part of the name: it can look like one.
+    pub fn typed_for(object: &str) -> Option<&str> {
+        let typed = object.strip_prefix(PREFIX)?;
+        let beside = typed.ends_with(INFO) || typed.ends_with(MUTEX);
+        (!typed.is_empty() && !beside).then_some(typed)
+    }
+
     /// What was typed, without a prefix.
     pub fn typed(&self) -> &str {
         &self.typed
@@ -81,6 +89,17 @@ mod tests {
         assert_eq!(names.mutex().as_str(), "TouchSHMcam1Mutex");
         assert_eq!(names.info().as_str(), "TouchSHMTouchSHMcam14jhd783h");
         assert_eq!(names.info_mutex().as_str(), "TouchSHMTouchSHMcam14jhd783hMutex");
+    }
+
+    #[test]
+    fn pixels_lead_back_to_what_is_typed_and_what_stands_beside_them_does_not() {
+        let names = TouchNames::new("cam1").unwrap();
+        assert_eq!(TouchNames::typed_for(names.data(&Postfix::default()).unwrap().as_str()), Some("cam1"));
+        for beside in [names.mutex(), names.info(), names.info_mutex()] {
+            assert_eq!(TouchNames::typed_for(beside.as_str()), None, "{beside}");
+        }
+        assert_eq!(TouchNames::typed_for("cam1"), None);
+        assert_eq!(TouchNames::typed_for("TouchSHM"), None);
     }
 
     #[test]

@@ -17,8 +17,9 @@ use crate::protocol::raw::LayoutError;
 use crate::segment::wait::{Waiter, Woken};
 use crate::segment::{Acquired, CreateOptions, NamedMutex, Process, Section, SegmentError, SegmentName};
 
-/// How long a name may be in the way before that is an error: receivers of a sender that died let go of it by then.
-const NAME_PATIENCE: Duration = Duration::from_millis(2500);
+/// How long a name may be in the way before that is an error: receivers of a sender that died let go of it by then, which
+/// takes 1.5 s of silence and up to 2 s until they all do.
+const NAME_PATIENCE: Duration = Duration::from_millis(4500);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Longest wait for the info segment's mutex, which is held for microseconds.
@@ -74,7 +75,7 @@ pub struct Producer {
 
 impl Producer {
     /// Makes the objects under `names` for frames of `from` pixels that are `desc` on the wire. A name that is still held
-    /// is waited for, 2.5 s at most or until `waiter` is woken. A sender that has said its end is succeeded at once.
+    /// is waited for, 4.5 s at most or until `waiter` is woken. A sender that has said its end is succeeded at once.
     ///
     /// # Errors
     /// Pixels that the header has no number for; the name is held; no space; the system's refusal.
