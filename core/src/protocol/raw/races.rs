@@ -134,7 +134,7 @@ const FLAT_OUT: Habit = Habit { period: Duration::ZERO, stamps: false, stops: No
 const PACED: Habit = Habit { period: Duration::from_micros(16_667), stamps: false, stops: None };
 
 #[test]
-#[cfg_attr(miri, ignore = "races in real time")]
+#[cfg_attr(any(miri, windows), ignore = "races in real time, which neither Miri nor Wine has")]
 fn no_frame_of_a_writer_that_never_rests_is_torn() {
     for (width, height, reads) in [(1280, 720, 150), (1920, 1080, 150), (3840, 2160, 30)] {
         for stamps in [false, true] {
@@ -146,7 +146,7 @@ fn no_frame_of_a_writer_that_never_rests_is_torn() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "races in real time")]
+#[cfg_attr(any(miri, windows), ignore = "races in real time, which neither Miri nor Wine has")]
 fn nearly_every_frame_of_a_writer_that_keeps_a_pace_is_read() {
     for (width, height) in [(64, 48), (1280, 720), (1920, 1080)] {
         for stamps in [false, true] {
@@ -160,7 +160,7 @@ fn nearly_every_frame_of_a_writer_that_keeps_a_pace_is_read() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "races in real time")]
+#[cfg_attr(any(miri, windows), ignore = "races in real time, which neither Miri nor Wine has")]
 fn a_writer_that_stops_in_the_middle_of_a_frame_is_noticed() {
     let habit = Habit { stops: Some((5, Duration::from_millis(15))), ..PACED };
     for stamps in [false, true] {
@@ -210,7 +210,7 @@ impl Wire for Bare<'_> {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "races in real time")]
+#[cfg_attr(any(miri, windows), ignore = "races in real time, which neither Miri nor Wine has")]
 fn no_frame_that_is_chased_is_torn() {
     let mut all = 0;
     for (row, rows) in [(1280 * 4, 720), (1920 * 4, 1080), (3840 * 4, 2160)] {
