@@ -48,6 +48,8 @@ pub struct CudaFeed {
     ended: Option<Wait>,
     /// A generation that came while nobody waited for news.
     respec: bool,
+    /// What a wait for news has failed with, for the read that follows.
+    fault: Option<ConsumeError>,
     warned: bool,
     warned_of_rivals: bool,
 }
@@ -72,6 +74,7 @@ impl CudaFeed {
             open: None,
             ended: None,
             respec: false,
+            fault: None,
             warned: false,
             warned_of_rivals: false,
         }
@@ -113,7 +116,7 @@ impl CudaFeed {
     fn accept(&mut self, consumer: Consumer) -> Result<FeedDesc, gst::ErrorMessage> {
         let wire = wire(&consumer, &self.settings, &self.name)?;
         self.open = Some(Open::new(consumer, wire).map_err(|err| gstcuda::message(&err))?);
-        (self.ended, self.respec) = (None, false);
+        (self.ended, self.respec, self.fault) = (None, false, None);
         Ok(self.describe(wire))
     }
 
@@ -317,7 +320,13 @@ impl Feed for CudaFeed {
     }
 
     fn glance(&mut self) -> bool {
-        matches!(self.look(), Ok(Wait::Newer | Wait::Respec) | Err(_))
+        match self.look() {
+            Ok(wait) => matches!(wait, Wait::Newer | Wait::Respec),
+            Err(err) => {
+                self.fault = Some(err);
+                true
+            }
+        }
     }
 
     fn still(&mut self, _last: &gst::Buffer, _info: &VideoInfo) -> bool {
@@ -351,11 +360,17 @@ impl Feed for CudaFeed {
             }
             Ok(Wait::Deadline | Wait::Interrupted) => News::None,
             // The read that follows says what is wrong.
-            Err(_) => News::Fresh(Instant::now()),
+            Err(err) => {
+                self.fault = Some(err);
+                News::Fresh(Instant::now())
+            }
         }
     }
 
     fn lease(&mut self, info: &VideoInfo) -> Leased {
+        if let Some(err) = self.fault.take() {
+            return Leased::Not(lost(err));
+        }
         if self.respec {
             return Leased::Not(self.respec_read());
         }
@@ -391,6 +406,9 @@ impl Feed for CudaFeed {
     }
 
     fn read(&mut self, buffer: &mut gst::BufferRef, info: &VideoInfo) -> Read {
+        if let Some(err) = self.fault.take() {
+            return lost(err);
+        }
         if self.respec {
             return self.respec_read();
         }
