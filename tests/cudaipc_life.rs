@@ -466,7 +466,7 @@ fn a_fault_of_the_driver_is_one_clear_error() {
 
     let producer = Run::playing(&sink);
     let source = receiving(&name, "");
-    let said = fault(("EMULATED_CUDA_LOSE", "cuStreamWaitEvent:5:719"), &source);
+    let said = fault(("EMULATED_CUDA_LOSE", "cuEventQuery:5:719"), &source);
     assert!(said.contains("the GPU was reset; this process must restart"), "{said}");
     assert_eq!(said.matches("the GPU was reset").count(), 1, "said once: {said}");
     producer.stop();

@@ -11,12 +11,12 @@ use gst_video::VideoInfo;
 use tdlink_core::{
     cuda::CudaError,
     frame::{ChannelOrder, FrameDesc, Origin, PixelFormat, SampleType},
-    protocol::cudalink::{ConsumeError, Consumer, Interrupt, Wait},
+    protocol::cudalink::{ConsumeError, Consumer, Frame, Interrupt, Wait},
     segment::{self, OpenOptions, SegmentName, wait::Waiter},
 };
 
 use super::{
-    ring::{Failure, Open, PATIENCE, wire},
+    ring::{Failure, Open, wire},
     settings::Settings,
     shared::Shared,
 };
@@ -178,14 +178,23 @@ impl CudaFeed {
         }
     }
 
-    fn failed(&mut self, failure: Failure) -> Read {
+    fn failed(&mut self, failure: Failure, frame: &Frame) -> Read {
+        if let (Failure::Stuck | Failure::Interrupted, Some(open)) = (&failure, &mut self.open) {
+            // Nothing was read of it: it, or a newer one, is looked at again.
+            open.consumer.untake(frame);
+        }
         match failure {
             Failure::Consume(err) => lost(err),
             Failure::Message(message) => Read::Failed(message),
-            Failure::Stuck => Read::Lost(format!(
-                "the producer's copy of a frame was not done within {} s: it has died in the middle of one, or its GPU hangs",
-                PATIENCE.as_secs()
-            )),
+            Failure::Stuck => {
+                if let Some(open) = &mut self.open
+                    && !std::mem::replace(&mut open.stuck, true)
+                {
+                    tracing::warn!(name = %self.name, "the producer's copy of a frame does not end; it is waited for");
+                }
+                // Slow is not dead: if nothing comes for long, that is a stall.
+                Read::Nothing
+            }
             Failure::Interrupted => Read::Nothing,
         }
     }
@@ -321,7 +330,9 @@ impl Feed for CudaFeed {
 
     fn glance(&mut self) -> bool {
         match self.look() {
-            Ok(wait) => matches!(wait, Wait::Newer | Wait::Respec),
+            // A frame whose copy does not end is no sign of life.
+            Ok(Wait::Newer) => !self.open.as_ref().is_some_and(|open| open.stuck),
+            Ok(wait) => wait == Wait::Respec,
             Err(err) => {
                 self.fault = Some(err);
                 true
@@ -375,13 +386,19 @@ impl Feed for CudaFeed {
             return Leased::Not(self.respec_read());
         }
         let Some(open) = &mut self.open else { return Leased::Copy };
-        let Some(lender) = &mut open.lender else { return Leased::Copy };
+        if open.lender.is_none() {
+            return Leased::Copy;
+        }
         let frame = match open.consumer.take() {
             Ok(Some(frame)) => frame,
             Ok(None) => return Leased::Not(self.nothing()),
             Err(err) => return Leased::Not(lost(err)),
         };
-        match lender.lend(&open.consumer, &frame, info) {
+        if let Err(failure) = open.ready(&frame, &self.interrupt) {
+            return Leased::Not(self.failed(failure, &frame));
+        }
+        let Some(lender) = &mut open.lender else { return Leased::Copy };
+        match lender.lend(&frame, info) {
             Ok(buffer) => {
                 let made = open.made(&frame);
                 Leased::Frame(buffer, made)
@@ -427,7 +444,7 @@ impl Feed for CudaFeed {
                 self.stats.overwritten.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 Read::Torn(0)
             }
-            Err(failure) => self.failed(failure),
+            Err(failure) => self.failed(failure, &frame),
         }
     }
 }

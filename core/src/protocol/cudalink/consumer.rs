@@ -166,6 +166,25 @@ impl Consumer {
         Ok(self.event(frame).map_or(Ok(true), Event::query)?)
     }
 
+    /// The same until `deadline`, or until `is_over` says that nobody waits any more. What is queued behind the producer's
+    /// event cannot be taken back, however long that takes: who waits here first queues nothing that hangs.
+    ///
+    /// # Errors
+    /// What that copy failed with.
+    pub fn complete_by(
+        &self,
+        frame: &Frame,
+        deadline: Instant,
+        is_over: impl Fn() -> bool,
+    ) -> Result<bool, ConsumeError> {
+        Ok(self.event(frame).map_or(Ok(true), |event| event.synchronize_by(deadline, is_over))?)
+    }
+
+    /// Gives a frame back that was taken last: it is the newest again, until another one is.
+    pub fn untake(&mut self, frame: &Frame) {
+        self.watch.untake(&frame.published);
+    }
+
     fn event(&self, frame: &Frame) -> Option<&Event> {
         let current = frame.published.generation == self.generation();
         self.slots.get(frame.published.slot as usize).filter(|_| current)?.event.as_ref()
