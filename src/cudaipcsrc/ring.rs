@@ -222,9 +222,12 @@ impl Open {
                 }
                 if *on_device {
                     let gpu = shared.gpu().ok_or_else(|| Failure::Message(unmapped.clone()))?;
+                    // Whoever had the buffer before may still be at work in its stream.
+                    let theirs = gstcuda::stream_of(buffer).map(|stream| stream.cuda(gpu.context()));
+                    let stream = theirs.as_ref().unwrap_or(gpu.stream());
                     let Some(mapped) = Mapped::write(buffer, info) else { return Err(Failure::Message(unmapped)) };
-                    by.upload(mapped.plane(), gpu.stream())?;
-                    gpu.stream().synchronize()?;
+                    by.upload(mapped.plane(), stream)?;
+                    stream.synchronize()?;
                 } else {
                     let mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info);
                     let Ok(mut mapped) = mapped else { return Err(Failure::Message(unmapped)) };
