@@ -11,7 +11,7 @@ use gst_video::VideoInfo;
 use tdlink_core::{
     cuda::CudaError,
     frame::{ChannelOrder, FrameDesc, Origin, PixelFormat, SampleType},
-    protocol::cudalink::{ConsumeError, Consumer, Frame, Interrupt, Wait},
+    protocol::cudalink::{ConsumeError, Consumer, Frame, Interrupt, Wait, Watch},
     segment::{self, OpenOptions, SegmentName, wait::Waiter},
 };
 
@@ -30,6 +30,8 @@ use crate::{
 const MOST: (i32, i32) = (1000, 1);
 /// How often a producer that has said its end is asked for more.
 const AFTER_END: Duration = Duration::from_millis(10);
+/// How long it takes until every GPU is asked again for memory that none of them opened.
+const NEXT_ROUND: Duration = Duration::from_secs(1);
 /// Names that an error lists at most.
 const LISTED: usize = 8;
 
@@ -50,6 +52,8 @@ pub struct CudaFeed {
     respec: bool,
     /// What a wait for news has failed with, for the read that follows.
     fault: Option<ConsumeError>,
+    /// The generation that opened on no GPU, when that was, and why.
+    unopened: Option<(u64, Instant, String)>,
     warned: bool,
     warned_of_rivals: bool,
 }
@@ -75,6 +79,7 @@ impl CudaFeed {
             ended: None,
             respec: false,
             fault: None,
+            unopened: None,
             warned: false,
             warned_of_rivals: false,
         }
@@ -85,8 +90,21 @@ impl CudaFeed {
     }
 
     /// Opens the producer's memory on the pipeline's GPU, or with `cuda-device-id=-1` on whichever it opens.
-    fn find(&self) -> Result<Consumer, Unfound> {
+    fn find(&mut self) -> Result<Consumer, Unfound> {
         let gpu = self.shared.gpu();
+        let mut generation = None;
+        if self.settings.device < 0 || gpu.is_none() {
+            // Whether anybody is there is known without a GPU, and a context is not made for nothing.
+            let watch = Watch::attach(&self.name, &OpenOptions::default(), self.interrupt.clone())?;
+            generation = Some(watch.header().generation);
+        }
+        if let Some((unopened, since, why)) = &self.unopened
+            && Some(*unopened) == generation
+            && since.elapsed() < NEXT_ROUND
+        {
+            return Err(Unfound::Unopened(why.clone()));
+        }
+        self.unopened = None;
         let mut last = match gpu.as_ref().map(|gpu| self.consumer(gpu)) {
             Some(Ok(consumer)) => return Ok(consumer),
             Some(Err(err)) if self.settings.device >= 0 || !is_elsewhere(&err) => return Err(err.into()),
@@ -110,7 +128,12 @@ impl CudaFeed {
                 Err(err) => return Err(err.into()),
             }
         }
-        Err(last.map_or(Unfound::Gone, Into::into))
+        let last = last.ok_or(Unfound::Gone)?;
+        // One GPU that is asked again costs nothing.
+        if let Some(generation) = generation.filter(|_| devices > 1) {
+            self.unopened = Some((generation, Instant::now(), last.to_string()));
+        }
+        Err(last.into())
     }
 
     fn accept(&mut self, consumer: Consumer) -> Result<FeedDesc, gst::ErrorMessage> {
@@ -204,6 +227,8 @@ impl CudaFeed {
 enum Unfound {
     Consume(ConsumeError),
     Gpu(GpuError),
+    /// No GPU has opened its memory a moment ago; why.
+    Unopened(String),
     /// The element is about to go.
     Gone,
 }
@@ -243,6 +268,7 @@ impl Feed for CudaFeed {
                 return Attach::NotYet(format!("{err}{}", hint(&self.name)));
             }
             Err(Unfound::Consume(err)) => Err(message(&err)),
+            Err(Unfound::Unopened(why)) => return Attach::NotYet(why),
             Err(Unfound::Gpu(err)) => Err(err.into()),
             Err(Unfound::Gone) => return Attach::NotYet("no GPU could be asked".into()),
         };
