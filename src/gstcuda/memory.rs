@@ -72,7 +72,9 @@ pub fn renewed(memory: &gst::Memory) {
 #[derive(Debug)]
 pub struct Mapped<'a> {
     frame: GstVideoFrame,
-    pixel_bytes: usize,
+    /// Of the frame that was asked for: the buffer itself may say that it has more.
+    row_bytes: usize,
+    rows: usize,
     _buffer: PhantomData<&'a gst::BufferRef>,
 }
 
@@ -91,7 +93,8 @@ impl<'a> Mapped<'a> {
         if !is_cuda(buffer) || info.n_planes() != 1 {
             return None;
         }
-        let pixel = info.comp_pstride(0);
+        let pixel_bytes = usize::try_from(info.comp_pstride(0)).ok()?;
+        let (row_bytes, rows) = ((info.width() as usize).checked_mul(pixel_bytes)?, info.height() as usize);
         let mut frame = MaybeUninit::uninit();
         let info: *const gst_video::ffi::GstVideoInfo = info.to_glib_none().0;
         let flags = flags | MAP_CUDA | NO_REF;
@@ -104,21 +107,30 @@ impl<'a> Mapped<'a> {
         }
         // SAFETY: a call that succeeds has filled all of it.
         let frame = unsafe { frame.assume_init() };
-        let pixel_bytes = usize::try_from(pixel).unwrap_or_default();
-        let mapped = Self { frame, pixel_bytes, _buffer: PhantomData };
-        // Rows that stand on their head, or overlap, are nobody's.
-        let plane = mapped.plane();
-        (plane.row_bytes() > 0 && plane.pitch() >= plane.row_bytes()).then_some(mapped)
+        let mapped = Self { frame, row_bytes, rows, _buffer: PhantomData };
+        mapped.is_there().then_some(mapped)
+    }
+
+    /// Whether all rows lie in what was mapped. A buffer's own words of it are another element's, and nobody has checked
+    /// them. Rows that stand on their head, or overlap, are nobody's.
+    fn is_there(&self) -> bool {
+        let map = &self.frame.map[0];
+        let end = || {
+            let skip = (self.frame.data[0] as usize).checked_sub(map.data as usize)?;
+            let last = self.pitch().checked_mul(self.rows.checked_sub(1)?)?;
+            skip.checked_add(last)?.checked_add(self.row_bytes)
+        };
+        self.row_bytes > 0 && self.pitch() >= self.row_bytes && end().is_some_and(|end| end <= map.size)
+    }
+
+    fn pitch(&self) -> usize {
+        usize::try_from(self.frame.info.stride[0]).unwrap_or_default()
     }
 
     /// Its rows, for streams of the memory's context. They stay as long as the buffer's memory does.
     pub fn plane(&self) -> cuda::Plane {
-        let info = &self.frame.info;
-        // Checked when it was mapped.
-        let whole = |number: i32| usize::try_from(number).unwrap_or_default();
-        let row_bytes = whole(info.width) * self.pixel_bytes;
-        // SAFETY: GStreamer has mapped these rows for the device, and found that the memory holds them.
-        unsafe { cuda::Plane::raw(self.frame.data[0] as u64, whole(info.stride[0]), row_bytes, whole(info.height)) }
+        // SAFETY: GStreamer has mapped these rows for the device, and `is_there` found all of them in what it mapped.
+        unsafe { cuda::Plane::raw(self.frame.data[0] as u64, self.pitch(), self.row_bytes, self.rows) }
     }
 }
 
