@@ -139,6 +139,15 @@ impl BaseSinkImpl for CudaIpcSink {
         BaseSinkImplExt::parent_query(self, query)
     }
 
+    fn event(&self, event: gst::Event) -> bool {
+        if let gst::EventView::Eos(_) = event.view()
+            && let Some(Err(trouble)) = self.output.with(Output::end_of_stream)
+        {
+            gst::warning!(CAT, imp = self, "readers are not told of the end: {trouble}");
+        }
+        self.parent_event(event)
+    }
+
     fn set_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
         let refused = |text: String| {
             gst::element_imp_error!(self, gst::StreamError::Format, ("{text}"));

@@ -95,6 +95,14 @@ impl Output {
         }
         Ok(published)
     }
+
+    /// Says that no frame will follow.
+    pub fn end_of_stream(&mut self) -> Result<(), Trouble> {
+        if let Some(ring) = &mut self.ring {
+            ring.producer.pause()?;
+        }
+        Ok(())
+    }
 }
 
 impl Ring {
