@@ -9,7 +9,7 @@ use gst::{glib, prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
 use gst_video::VideoInfo;
 use tdlink_core::{
-    frame::FrameDesc,
+    frame::{ChannelOrder, FrameDesc, Origin, SampleType},
     segment::{Published, SegmentName},
 };
 
@@ -249,10 +249,13 @@ impl CudaIpcSink {
             gst::debug!(CAT, imp = self, "no bus to announce {name} on");
         }
         let quoted = name.as_str();
+        // The segment says neither.
+        let origin = if desc.origin == Origin::TopLeft { " origin=top-left" } else { "" };
+        let order = order_option(desc);
         gst::element_imp_info!(
             self,
             gst::ResourceError::OpenWrite,
-            ("TouchDesigner: cuda-link's receiver, Ipcmemname {quoted}; GStreamer: tdcudaipcsrc shm-name={quoted:?}; Python: ImportSpec(shm_name={quoted:?}); {desc}")
+            ("TouchDesigner: cuda-link's receiver, Ipcmemname {quoted}; GStreamer: tdcudaipcsrc shm-name={quoted:?}{origin}{order}; Python: ImportSpec(shm_name={quoted:?}); {desc}")
         );
     }
 
@@ -272,5 +275,16 @@ impl CudaIpcSink {
         // cuda-link's readers do not say that they are there.
         stats.set("clients", 0u32);
         stats
+    }
+}
+
+/// What a source must be told of the order of colours, where it would take another one.
+fn order_option(desc: &FrameDesc) -> &'static str {
+    let format = desc.format;
+    let usual = if (format.channels, format.sample) == (4, SampleType::U8) { ChannelOrder::Bgra } else { ChannelOrder::Rgba };
+    match format.order {
+        order if order == usual || format.channels < 3 => "",
+        ChannelOrder::Rgba => " channel-order=rgba",
+        ChannelOrder::Bgra => " channel-order=bgra",
     }
 }
