@@ -193,6 +193,14 @@ impl BaseSinkImpl for CudaIpcSink {
             .with(|output| {
                 let published = output.write(buffer)?;
                 self.say(output, published);
+                if output.has_new_rival() {
+                    let name = output.name().as_str();
+                    gst::element_imp_warning!(
+                        self,
+                        gst::ResourceError::Busy,
+                        ("{name:?} seems to have two producers, whose frames alternate: stop one of them or give it another name")
+                    );
+                }
                 Ok(())
             })
             .ok_or(gst::FlowError::Flushing)?

@@ -24,6 +24,7 @@ pub struct Output {
     settings: Settings,
     ring: Option<Ring>,
     gpu: Arc<Gpu>,
+    said_rival: bool,
 }
 
 #[derive(Debug)]
@@ -41,7 +42,7 @@ struct Ring {
 impl Output {
     /// Nothing is published yet.
     pub fn new(name: SegmentName, settings: Settings, gpu: Arc<Gpu>) -> Self {
-        Self { name, settings, ring: None, gpu }
+        Self { name, settings, ring: None, gpu, said_rival: false }
     }
 
     /// The ring's name.
@@ -94,6 +95,12 @@ impl Output {
             ring.upload(frame, &self.gpu)?;
         }
         Ok(published)
+    }
+
+    /// Whether somebody else was seen writing the ring's count of frames. Said once.
+    pub fn has_new_rival(&mut self) -> bool {
+        let seen = self.ring.as_ref().is_some_and(|ring| ring.producer.rivals() > 0);
+        seen && !std::mem::replace(&mut self.said_rival, true)
     }
 
     /// Says that no frame will follow.
