@@ -139,6 +139,9 @@ impl Ring {
         if self.theirs.is_none() {
             // Memory without a stream (before 1.24) is free for its next user when we return.
             stream.synchronize()?;
+        } else {
+            // An application that has wrapped its own memory learns of our copy by this alone.
+            gstcuda::in_use(frame);
         }
         Ok(())
     }

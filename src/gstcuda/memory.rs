@@ -58,14 +58,34 @@ pub fn stream_of(buffer: &gst::BufferRef) -> Option<GstStream> {
 /// Says of device memory that something else stands in it, or will when its stream has done what is in it now: others wait
 /// for that, and a copy that the host has of it is void. From 1.24 on.
 pub fn renewed(memory: &gst::Memory) {
-    /// `GST_CUDA_MEMORY_TRANSFER_NEED_DOWNLOAD`, `…_NEED_SYNC`.
-    const NEED_DOWNLOAD: u32 = gst::ffi::GST_MEMORY_FLAG_LAST;
-    const NEED_SYNC: u32 = gst::ffi::GST_MEMORY_FLAG_LAST << 2;
+    // SAFETY: the memory is alive.
+    unsafe { mark(memory.as_mut_ptr(), NEED_DOWNLOAD | NEED_SYNC) };
+}
+
+/// Says of a buffer's device memory that its stream is still reading it: whoever looks at it from elsewhere, or gives it
+/// up, waits. From 1.24 on.
+pub fn in_use(buffer: &gst::BufferRef) {
+    if let Some(memory) = cuda_memory(buffer) {
+        // SAFETY: the buffer holds the memory.
+        unsafe { mark(memory.cast(), NEED_SYNC) };
+    }
+}
+
+/// `GST_CUDA_MEMORY_TRANSFER_NEED_DOWNLOAD`.
+const NEED_DOWNLOAD: u32 = gst::ffi::GST_MEMORY_FLAG_LAST;
+/// `GST_CUDA_MEMORY_TRANSFER_NEED_SYNC`.
+const NEED_SYNC: u32 = gst::ffi::GST_MEMORY_FLAG_LAST << 2;
+
+/// Sets flags of a memory.
+///
+/// # Safety
+/// It is alive.
+unsafe fn mark(memory: *mut gst::ffi::GstMemory, flags: u32) {
     // SAFETY: the memory is alive; the address of a field of it is no access.
-    let flags = unsafe { &raw mut (*memory.as_mut_ptr()).mini_object.flags };
+    let word = unsafe { &raw mut (*memory).mini_object.flags };
     // SAFETY: a word of a live object, which others read and write as one, too.
-    let flags = unsafe { AtomicU32::from_ptr(flags) };
-    flags.fetch_or(NEED_DOWNLOAD | NEED_SYNC, Ordering::SeqCst);
+    let word = unsafe { AtomicU32::from_ptr(word) };
+    word.fetch_or(flags, Ordering::SeqCst);
 }
 
 /// A frame in device memory, mapped for the device.
