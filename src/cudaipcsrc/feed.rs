@@ -143,6 +143,17 @@ impl CudaFeed {
         Ok(self.describe(wire))
     }
 
+    /// What is odd about the frames, in words.
+    fn oddity(&self) -> Option<String> {
+        let mono_alpha = self.open.as_ref()?.consumer.description().is_mono_alpha();
+        mono_alpha.then(|| {
+            format!(
+                "{:?} has grey pictures with alpha, for which there is no video format: grey comes as red, and alpha as green",
+                self.name.as_str()
+            )
+        })
+    }
+
     fn describe(&self, wire: FrameDesc) -> FeedDesc {
         FeedDesc {
             name: self.name.to_string(),
@@ -273,7 +284,7 @@ impl Feed for CudaFeed {
             Err(Unfound::Gone) => return Attach::NotYet("no GPU could be asked".into()),
         };
         match found {
-            Ok(desc) => Attach::Attached { desc, warning: None },
+            Ok(desc) => Attach::Attached { desc, warning: self.oddity() },
             Err(message) => Attach::Failed(message),
         }
     }
