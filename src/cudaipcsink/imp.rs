@@ -289,7 +289,8 @@ impl CudaIpcSink {
 /// What a source must be told of the order of colours, where it would take another one.
 fn order_option(desc: &FrameDesc) -> &'static str {
     let format = desc.format;
-    let usual = if (format.channels, format.sample) == (4, SampleType::U8) { ChannelOrder::Bgra } else { ChannelOrder::Rgba };
+    let usual =
+        if (format.channels, format.sample) == (4, SampleType::U8) { ChannelOrder::Bgra } else { ChannelOrder::Rgba };
     match format.order {
         order if order == usual || format.channels < 3 => "",
         ChannelOrder::Rgba => " channel-order=rgba",
