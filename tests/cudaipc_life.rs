@@ -327,6 +327,22 @@ fn the_end_of_a_producer_ends_a_source_that_was_told_so() {
 
 #[test]
 #[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_life -- --ignored"]
+fn the_end_of_a_stream_is_told_while_its_sink_still_plays() {
+    let name = Name::new("eos");
+    let run = Run::playing(&format!("tdcudaipcsrc name=s shm-name={name} on-disconnect=eos ! fakesink sync=false"));
+    let mut sender = Sender::start(&[]);
+    sender.play(&sending(&name));
+    sender.send(1, 3, 60);
+    poll("a picture", PATIENCE, || (run.stat("s", "frames") > 0).then_some(()));
+    sender.order("eos", "ended");
+    run.wait_eos(PROMPT);
+    assert!(name.exists(), "the sink is still there");
+    run.stop();
+    sender.order("stop", "stopped");
+}
+
+#[test]
+#[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_life -- --ignored"]
 fn a_second_producer_is_refused_and_one_that_is_dead_is_not() {
     let name = Name::new("second");
     let mut first = Sender::start(&[]);
@@ -466,7 +482,7 @@ fn a_fault_of_the_driver_is_one_clear_error() {
 
     let producer = Run::playing(&sink);
     let source = receiving(&name, "");
-    let said = fault(("EMULATED_CUDA_LOSE", "cuStreamWaitEvent:5:719"), &source);
+    let said = fault(("EMULATED_CUDA_LOSE", "cuEventQuery:5:719"), &source);
     assert!(said.contains("the GPU was reset; this process must restart"), "{said}");
     assert_eq!(said.matches("the GPU was reset").count(), 1, "said once: {said}");
     producer.stop();
@@ -484,4 +500,80 @@ fn a_sink_and_a_source_in_one_process_are_told_so() {
     reader.stop();
     producer.assert_no_error();
     producer.stop();
+}
+
+#[test]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_life -- --ignored"]
+fn memory_of_a_new_size_that_does_not_open_is_no_reason_to_show_the_old() {
+    for options in ["", "origin=top-left io-mode=import"] {
+        let name = Name::new("unopened");
+        let sink = options.split(' ').next().unwrap_or_default();
+        let mut sender = Sender::start(&[]);
+        // The first slot of the second generation; when it is tried again it opens.
+        let mut reader = Sender::start(&[("EMULATED_CUDA_FAIL", "cuIpcOpenMemHandle_v2:4:400")]);
+        sender.play(&format!("{} {sink}", sending(&name)));
+        sender.send(1, 3, 60);
+        reader.play(&receiving(&name, options));
+        assert_eq!(reader.order("verify", "whole"), "whole 3");
+        sender.order(&format!("caps {}", CAPS.replace("64", "32")), "caps set");
+        for number in 100..103 {
+            sender.send(number, 1, 60);
+            let came = reader.order("verify", "whole");
+            assert_eq!(came, format!("whole {number}"), "what was sent, not what stands in old memory");
+        }
+        assert_eq!(reader.order("stat-of-source reattached", "stat"), "stat 1");
+        reader.order("stop", "stopped");
+        sender.order("stop", "stopped");
+    }
+}
+
+#[test]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_life -- --ignored"]
+fn a_frame_whose_copy_does_not_end_is_a_stall_and_holds_nobody() {
+    for options in ["", "origin=top-left io-mode=import"] {
+        let name = Name::new("hangs");
+        let sink = options.split(' ').next().unwrap_or_default();
+        let run = Run::playing(&receiving(&name, options));
+        let mut sender = Sender::start(&[("EMULATED_CUDA_EVENT_DELAY_US", "60000000")]);
+        sender.play(&format!("{} {sink}", sending(&name)));
+        sender.send(1, 1, 60);
+        run.wait_message("tdlink-connected");
+        run.wait_message("tdlink-stalled");
+        // Longer than anybody's patience with one frame.
+        assert_eq!(run.stat("s", "frames"), 0);
+        std::thread::park_timeout(Duration::from_secs(3));
+        assert_eq!(run.posted("tdlink-disconnected"), 0, "slow is not dead");
+        run.assert_no_error();
+        // Promptly.
+        run.stop();
+        run.play();
+        run.wait_message("tdlink-connected");
+        sender.peer.kill();
+        run.wait_message("tdlink-disconnected");
+        let mut sender = Sender::start(&[]);
+        sender.play(&format!("{} {sink}", sending(&name)));
+        sender.send(9, 1, 60);
+        // A death ends the waits for its events, and a last frame that is whole may still be shown.
+        poll("its successor's picture", PATIENCE, || (number(&pull(&run)) == 9).then_some(()));
+        run.stop();
+        sender.order("stop", "stopped");
+    }
+}
+
+#[test]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_life -- --ignored"]
+fn a_frame_that_comes_late_comes() {
+    for options in ["", "origin=top-left io-mode=import"] {
+        let name = Name::new("late");
+        let sink = options.split(' ').next().unwrap_or_default();
+        let run = Run::playing(&receiving(&name, options));
+        let mut sender = Sender::start(&[("EMULATED_CUDA_EVENT_DELAY_US", "3000000")]);
+        sender.play(&format!("{} {sink}", sending(&name)));
+        sender.send(5, 1, 60);
+        assert_eq!(number(&pull(&run)), 5);
+        assert_eq!(run.posted("tdlink-disconnected"), 0, "slow is not dead");
+        run.assert_no_error();
+        run.stop();
+        sender.order("stop", "stopped");
+    }
 }

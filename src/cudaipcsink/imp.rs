@@ -9,7 +9,7 @@ use gst::{glib, prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
 use gst_video::VideoInfo;
 use tdlink_core::{
-    frame::FrameDesc,
+    frame::{ChannelOrder, FrameDesc, Origin, SampleType},
     segment::{Published, SegmentName},
 };
 
@@ -139,6 +139,15 @@ impl BaseSinkImpl for CudaIpcSink {
         BaseSinkImplExt::parent_query(self, query)
     }
 
+    fn event(&self, event: gst::Event) -> bool {
+        if let gst::EventView::Eos(_) = event.view()
+            && let Some(Err(trouble)) = self.output.with(Output::end_of_stream)
+        {
+            gst::warning!(CAT, imp = self, "readers are not told of the end: {trouble}");
+        }
+        self.parent_event(event)
+    }
+
     fn set_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
         let refused = |text: String| {
             gst::element_imp_error!(self, gst::StreamError::Format, ("{text}"));
@@ -184,6 +193,14 @@ impl BaseSinkImpl for CudaIpcSink {
             .with(|output| {
                 let published = output.write(buffer)?;
                 self.say(output, published);
+                if output.has_new_rival() {
+                    let name = output.name().as_str();
+                    gst::element_imp_warning!(
+                        self,
+                        gst::ResourceError::Busy,
+                        ("{name:?} seems to have two producers, whose frames alternate: stop one of them or give it another name")
+                    );
+                }
                 Ok(())
             })
             .ok_or(gst::FlowError::Flushing)?
@@ -240,10 +257,13 @@ impl CudaIpcSink {
             gst::debug!(CAT, imp = self, "no bus to announce {name} on");
         }
         let quoted = name.as_str();
+        // The segment says neither.
+        let origin = if desc.origin == Origin::TopLeft { " origin=top-left" } else { "" };
+        let order = order_option(desc);
         gst::element_imp_info!(
             self,
             gst::ResourceError::OpenWrite,
-            ("TouchDesigner: cuda-link's receiver, Ipcmemname {quoted}; GStreamer: tdcudaipcsrc shm-name={quoted:?}; Python: ImportSpec(shm_name={quoted:?}); {desc}")
+            ("TouchDesigner: cuda-link's receiver, Ipcmemname {quoted}; GStreamer: tdcudaipcsrc shm-name={quoted:?}{origin}{order}; Python: ImportSpec(shm_name={quoted:?}); {desc}")
         );
     }
 
@@ -263,5 +283,17 @@ impl CudaIpcSink {
         // cuda-link's readers do not say that they are there.
         stats.set("clients", 0u32);
         stats
+    }
+}
+
+/// What a source must be told of the order of colours, where it would take another one.
+fn order_option(desc: &FrameDesc) -> &'static str {
+    let format = desc.format;
+    let usual =
+        if (format.channels, format.sample) == (4, SampleType::U8) { ChannelOrder::Bgra } else { ChannelOrder::Rgba };
+    match format.order {
+        order if order == usual || format.channels < 3 => "",
+        ChannelOrder::Rgba => " channel-order=rgba",
+        ChannelOrder::Bgra => " channel-order=bgra",
     }
 }

@@ -24,6 +24,7 @@ pub struct Output {
     settings: Settings,
     ring: Option<Ring>,
     gpu: Arc<Gpu>,
+    said_rival: bool,
 }
 
 #[derive(Debug)]
@@ -41,7 +42,7 @@ struct Ring {
 impl Output {
     /// Nothing is published yet.
     pub fn new(name: SegmentName, settings: Settings, gpu: Arc<Gpu>) -> Self {
-        Self { name, settings, ring: None, gpu }
+        Self { name, settings, ring: None, gpu, said_rival: false }
     }
 
     /// The ring's name.
@@ -95,6 +96,20 @@ impl Output {
         }
         Ok(published)
     }
+
+    /// Whether somebody else was seen writing the ring's count of frames. Said once.
+    pub fn has_new_rival(&mut self) -> bool {
+        let seen = self.ring.as_ref().is_some_and(|ring| ring.producer.rivals() > 0);
+        seen && !std::mem::replace(&mut self.said_rival, true)
+    }
+
+    /// Says that no frame will follow.
+    pub fn end_of_stream(&mut self) -> Result<(), Trouble> {
+        if let Some(ring) = &mut self.ring {
+            ring.producer.pause()?;
+        }
+        Ok(())
+    }
 }
 
 impl Ring {
@@ -124,6 +139,9 @@ impl Ring {
         if self.theirs.is_none() {
             // Memory without a stream (before 1.24) is free for its next user when we return.
             stream.synchronize()?;
+        } else {
+            // An application that has wrapped its own memory learns of our copy by this alone.
+            gstcuda::in_use(frame);
         }
         Ok(())
     }

@@ -11,12 +11,12 @@ use gst_video::VideoInfo;
 use tdlink_core::{
     cuda::CudaError,
     frame::{ChannelOrder, FrameDesc, Origin, PixelFormat, SampleType},
-    protocol::cudalink::{ConsumeError, Consumer, Interrupt, Wait},
+    protocol::cudalink::{ConsumeError, Consumer, Frame, Interrupt, Wait, Watch},
     segment::{self, OpenOptions, SegmentName, wait::Waiter},
 };
 
 use super::{
-    ring::{Failure, Open, PATIENCE, wire},
+    ring::{Failure, Open, wire},
     settings::Settings,
     shared::Shared,
 };
@@ -30,6 +30,8 @@ use crate::{
 const MOST: (i32, i32) = (1000, 1);
 /// How often a producer that has said its end is asked for more.
 const AFTER_END: Duration = Duration::from_millis(10);
+/// How long it takes until every GPU is asked again for memory that none of them opened.
+const NEXT_ROUND: Duration = Duration::from_secs(1);
 /// Names that an error lists at most.
 const LISTED: usize = 8;
 
@@ -48,6 +50,10 @@ pub struct CudaFeed {
     ended: Option<Wait>,
     /// A generation that came while nobody waited for news.
     respec: bool,
+    /// What a wait for news has failed with, for the read that follows.
+    fault: Option<ConsumeError>,
+    /// The generation that opened on no GPU, when that was, and why.
+    unopened: Option<(u64, Instant, String)>,
     warned: bool,
     warned_of_rivals: bool,
 }
@@ -72,6 +78,8 @@ impl CudaFeed {
             open: None,
             ended: None,
             respec: false,
+            fault: None,
+            unopened: None,
             warned: false,
             warned_of_rivals: false,
         }
@@ -82,8 +90,21 @@ impl CudaFeed {
     }
 
     /// Opens the producer's memory on the pipeline's GPU, or with `cuda-device-id=-1` on whichever it opens.
-    fn find(&self) -> Result<Consumer, Unfound> {
+    fn find(&mut self) -> Result<Consumer, Unfound> {
         let gpu = self.shared.gpu();
+        let mut generation = None;
+        if self.settings.device < 0 || gpu.is_none() {
+            // Whether anybody is there is known without a GPU, and a context is not made for nothing.
+            let watch = Watch::attach(&self.name, &OpenOptions::default(), self.interrupt.clone())?;
+            generation = Some(watch.header().generation);
+        }
+        if let Some((unopened, since, why)) = &self.unopened
+            && Some(*unopened) == generation
+            && since.elapsed() < NEXT_ROUND
+        {
+            return Err(Unfound::Unopened(why.clone()));
+        }
+        self.unopened = None;
         let mut last = match gpu.as_ref().map(|gpu| self.consumer(gpu)) {
             Some(Ok(consumer)) => return Ok(consumer),
             Some(Err(err)) if self.settings.device >= 0 || !is_elsewhere(&err) => return Err(err.into()),
@@ -107,14 +128,30 @@ impl CudaFeed {
                 Err(err) => return Err(err.into()),
             }
         }
-        Err(last.map_or(Unfound::Gone, Into::into))
+        let last = last.ok_or(Unfound::Gone)?;
+        // One GPU that is asked again costs nothing.
+        if let Some(generation) = generation.filter(|_| devices > 1) {
+            self.unopened = Some((generation, Instant::now(), last.to_string()));
+        }
+        Err(last.into())
     }
 
     fn accept(&mut self, consumer: Consumer) -> Result<FeedDesc, gst::ErrorMessage> {
         let wire = wire(&consumer, &self.settings, &self.name)?;
         self.open = Some(Open::new(consumer, wire).map_err(|err| gstcuda::message(&err))?);
-        (self.ended, self.respec) = (None, false);
+        (self.ended, self.respec, self.fault) = (None, false, None);
         Ok(self.describe(wire))
+    }
+
+    /// What is odd about the frames, in words.
+    fn oddity(&self) -> Option<String> {
+        let mono_alpha = self.open.as_ref()?.consumer.description().is_mono_alpha();
+        mono_alpha.then(|| {
+            format!(
+                "{:?} has grey pictures with alpha, for which there is no video format: grey comes as red, and alpha as green",
+                self.name.as_str()
+            )
+        })
     }
 
     fn describe(&self, wire: FrameDesc) -> FeedDesc {
@@ -175,14 +212,23 @@ impl CudaFeed {
         }
     }
 
-    fn failed(&mut self, failure: Failure) -> Read {
+    fn failed(&mut self, failure: Failure, frame: &Frame) -> Read {
+        if let (Failure::Stuck | Failure::Interrupted, Some(open)) = (&failure, &mut self.open) {
+            // Nothing was read of it: it, or a newer one, is looked at again.
+            open.consumer.untake(frame);
+        }
         match failure {
             Failure::Consume(err) => lost(err),
             Failure::Message(message) => Read::Failed(message),
-            Failure::Stuck => Read::Lost(format!(
-                "the producer's copy of a frame was not done within {} s: it has died in the middle of one, or its GPU hangs",
-                PATIENCE.as_secs()
-            )),
+            Failure::Stuck => {
+                if let Some(open) = &mut self.open
+                    && !std::mem::replace(&mut open.stuck, true)
+                {
+                    tracing::warn!(name = %self.name, "the producer's copy of a frame does not end; it is waited for");
+                }
+                // Slow is not dead: if nothing comes for long, that is a stall.
+                Read::Nothing
+            }
             Failure::Interrupted => Read::Nothing,
         }
     }
@@ -192,6 +238,8 @@ impl CudaFeed {
 enum Unfound {
     Consume(ConsumeError),
     Gpu(GpuError),
+    /// No GPU has opened its memory a moment ago; why.
+    Unopened(String),
     /// The element is about to go.
     Gone,
 }
@@ -231,11 +279,12 @@ impl Feed for CudaFeed {
                 return Attach::NotYet(format!("{err}{}", hint(&self.name)));
             }
             Err(Unfound::Consume(err)) => Err(message(&err)),
+            Err(Unfound::Unopened(why)) => return Attach::NotYet(why),
             Err(Unfound::Gpu(err)) => Err(err.into()),
             Err(Unfound::Gone) => return Attach::NotYet("no GPU could be asked".into()),
         };
         match found {
-            Ok(desc) => Attach::Attached { desc, warning: None },
+            Ok(desc) => Attach::Attached { desc, warning: self.oddity() },
             Err(message) => Attach::Failed(message),
         }
     }
@@ -317,7 +366,15 @@ impl Feed for CudaFeed {
     }
 
     fn glance(&mut self) -> bool {
-        matches!(self.look(), Ok(Wait::Newer | Wait::Respec) | Err(_))
+        match self.look() {
+            // A frame whose copy does not end is no sign of life.
+            Ok(Wait::Newer) => !self.open.as_ref().is_some_and(|open| open.stuck),
+            Ok(wait) => wait == Wait::Respec,
+            Err(err) => {
+                self.fault = Some(err);
+                true
+            }
+        }
     }
 
     fn still(&mut self, _last: &gst::Buffer, _info: &VideoInfo) -> bool {
@@ -351,22 +408,34 @@ impl Feed for CudaFeed {
             }
             Ok(Wait::Deadline | Wait::Interrupted) => News::None,
             // The read that follows says what is wrong.
-            Err(_) => News::Fresh(Instant::now()),
+            Err(err) => {
+                self.fault = Some(err);
+                News::Fresh(Instant::now())
+            }
         }
     }
 
     fn lease(&mut self, info: &VideoInfo) -> Leased {
+        if let Some(err) = self.fault.take() {
+            return Leased::Not(lost(err));
+        }
         if self.respec {
             return Leased::Not(self.respec_read());
         }
         let Some(open) = &mut self.open else { return Leased::Copy };
-        let Some(lender) = &mut open.lender else { return Leased::Copy };
+        if open.lender.is_none() {
+            return Leased::Copy;
+        }
         let frame = match open.consumer.take() {
             Ok(Some(frame)) => frame,
             Ok(None) => return Leased::Not(self.nothing()),
             Err(err) => return Leased::Not(lost(err)),
         };
-        match lender.lend(&open.consumer, &frame, info) {
+        if let Err(failure) = open.ready(&frame, &self.interrupt) {
+            return Leased::Not(self.failed(failure, &frame));
+        }
+        let Some(lender) = &mut open.lender else { return Leased::Copy };
+        match lender.lend(&frame, info) {
             Ok(buffer) => {
                 let made = open.made(&frame);
                 Leased::Frame(buffer, made)
@@ -391,6 +460,9 @@ impl Feed for CudaFeed {
     }
 
     fn read(&mut self, buffer: &mut gst::BufferRef, info: &VideoInfo) -> Read {
+        if let Some(err) = self.fault.take() {
+            return lost(err);
+        }
         if self.respec {
             return self.respec_read();
         }
@@ -409,7 +481,7 @@ impl Feed for CudaFeed {
                 self.stats.overwritten.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 Read::Torn(0)
             }
-            Err(failure) => self.failed(failure),
+            Err(failure) => self.failed(failure, &frame),
         }
     }
 }

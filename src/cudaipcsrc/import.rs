@@ -8,7 +8,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use gst_video::VideoInfo;
 use tdlink_core::{
-    cuda::{Rows, Stream},
+    cuda::Rows,
     protocol::cudalink::{ConsumeError, Consumer, Frame, Interrupt, Published, Watch},
     segment::{OpenOptions, SegmentName},
 };
@@ -23,8 +23,6 @@ use crate::{
 pub struct Lender {
     gpu: Arc<Gpu>,
     stream: GstStream,
-    /// The same stream.
-    order: Stream,
     slots: Vec<Option<gst::Memory>>,
     pitch: usize,
     watch: Arc<Watch>,
@@ -80,20 +78,18 @@ impl Lender {
             return Err("downstream takes another order of components than the ring holds".into());
         }
         let stream = stream.ok_or("the GPU gave no stream")?;
-        let order = stream.cuda(gpu.context());
         let watch = Watch::attach(name, &OpenOptions::default(), Interrupt::new());
         let watch = Arc::new(watch.map_err(|err| err.to_string())?);
         let slots = (0..consumer.slots()).map(|_| None).collect();
         let pitch = info.width() as usize * rows.bytes_per_pixel as usize;
-        Ok(Self { gpu, stream, order, slots, pitch, watch, stats, last: None })
+        Ok(Self { gpu, stream, slots, pitch, watch, stats, last: None })
     }
 
-    /// A buffer over the frame's slot.
+    /// A buffer over the slot of a frame whose copy is done.
     ///
     /// # Errors
     /// The driver's refusal, or GStreamer's.
-    pub fn lend(&mut self, consumer: &Consumer, frame: &Frame, info: &VideoInfo) -> Result<gst::Buffer, ConsumeError> {
-        consumer.order(frame, &self.order)?;
+    pub fn lend(&mut self, frame: &Frame, info: &VideoInfo) -> Result<gst::Buffer, ConsumeError> {
         let memory = self.memory(frame, info)?;
         let mut buffer = gst::Buffer::new();
         let fields = buffer.make_mut();

@@ -27,8 +27,10 @@ use crate::{
     video,
 };
 
-/// How long a copy may take to whose end the producer has a say: it may have died in the middle of a frame.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the producer's copy of a frame is waited for: it may have died in the middle of one, or its GPU hangs.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// And how long once that was in vain: repeats of the last picture come meanwhile.
+const AGAIN: Duration = Duration::from_millis(20);
 /// A stamp that is further back is no time of this frame's.
 const OLD_NS: u64 = 10_000_000_000;
 /// A producer that was found.
@@ -41,6 +43,8 @@ pub struct Open {
     way: Way,
     /// Slots are pushed as they lie.
     pub lender: Option<Lender>,
+    /// The producer's copies did not end when they were last waited for.
+    pub stuck: bool,
     skipped: u64,
     rivals: u64,
 }
@@ -108,7 +112,7 @@ impl Open {
         let reader = Reader::new(&consumer)?;
         let way = Way::Host { to: wire.format, on_device: false, by: None };
         let (skipped, rivals) = (consumer.skipped(), consumer.rivals());
-        Ok(Self { consumer, reader, wire, way, lender: None, skipped, rivals })
+        Ok(Self { consumer, reader, wire, way, lender: None, stuck: false, skipped, rivals })
     }
 
     /// Has slots pushed as they lie from now on, if that is asked for and can be. What is not done as well as it could be, in
@@ -162,6 +166,20 @@ impl Open {
         };
     }
 
+    /// Waits until the producer's copy of `frame` is done, before anything is queued: what waits in a stream for an event
+    /// of another process can neither be interrupted nor taken back.
+    ///
+    /// # Errors
+    /// It does not end, or nobody waits any more.
+    pub fn ready(&mut self, frame: &Frame, interrupt: &Interrupt) -> Result<(), Failure> {
+        let patience = if self.stuck { AGAIN } else { PATIENCE };
+        if self.consumer.complete_by(frame, Instant::now() + patience, || interrupt.is_raised())? {
+            self.stuck = false;
+            return Ok(());
+        }
+        Err(if interrupt.is_raised() { Failure::Interrupted } else { Failure::Stuck })
+    }
+
     /// Copies `frame` into `buffer`. Whether it was left alone until that was done.
     pub fn copy(
         &mut self,
@@ -173,16 +191,16 @@ impl Open {
         interrupt: &Interrupt,
     ) -> Result<bool, Failure> {
         let unmapped = video::unmapped(buffer, info);
+        self.ready(frame, interrupt)?;
         match &mut self.way {
             Way::Device(rows) => {
                 // In the stream in which others use that memory.
                 let theirs = gstcuda::stream_of(buffer).map(|stream| stream.cuda(self.consumer.context()));
                 let stream = theirs.as_ref().unwrap_or(&self.reader.stream);
                 let Some(mapped) = Mapped::write(buffer, info) else { return Err(Failure::Message(unmapped)) };
-                self.consumer.order(frame, stream)?;
                 rows_u8(mapped.plane(), frame.plane, *rows, stream)?;
                 self.reader.done.record(stream)?;
-                wait(&self.consumer, frame, &self.reader.done, interrupt)?;
+                self.reader.done.synchronize()?;
                 Ok(self.consumer.still_whole(frame)?)
             }
             Way::Host { to, on_device, by } => {
@@ -196,18 +214,20 @@ impl Open {
                         none.insert(Box::new(made))
                     }
                 };
-                self.consumer.order(frame, &self.reader.stream)?;
                 by.download(frame.plane, &self.reader.stream)?;
                 self.reader.done.record(&self.reader.stream)?;
-                wait(&self.consumer, frame, &self.reader.done, interrupt)?;
+                self.reader.done.synchronize()?;
                 if !self.consumer.still_whole(frame)? {
                     return Ok(false);
                 }
                 if *on_device {
                     let gpu = shared.gpu().ok_or_else(|| Failure::Message(unmapped.clone()))?;
+                    // Whoever had the buffer before may still be at work in its stream.
+                    let theirs = gstcuda::stream_of(buffer).map(|stream| stream.cuda(gpu.context()));
+                    let stream = theirs.as_ref().unwrap_or(gpu.stream());
                     let Some(mapped) = Mapped::write(buffer, info) else { return Err(Failure::Message(unmapped)) };
-                    by.upload(mapped.plane(), gpu.stream())?;
-                    gpu.stream().synchronize()?;
+                    by.upload(mapped.plane(), stream)?;
+                    stream.synchronize()?;
                 } else {
                     let mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info);
                     let Ok(mut mapped) = mapped else { return Err(Failure::Message(unmapped)) };
@@ -234,18 +254,6 @@ impl Open {
         let rivals = self.consumer.rivals();
         rivals > std::mem::replace(&mut self.rivals, rivals)
     }
-}
-
-/// Waits until the copy of `frame` is done, behind which `done` was recorded.
-fn wait(consumer: &Consumer, frame: &Frame, done: &Event, interrupt: &Interrupt) -> Result<(), Failure> {
-    if consumer.is_complete(frame)? {
-        // Nobody but this process has a say in it.
-        return Ok(done.synchronize()?);
-    }
-    if done.synchronize_by(Instant::now() + PATIENCE, || interrupt.is_raised())? {
-        return Ok(());
-    }
-    Err(if interrupt.is_raised() { Failure::Interrupted } else { Failure::Stuck })
 }
 
 /// What a frame is on the wire, and as the user says.

@@ -148,6 +148,10 @@ impl ContextSlot {
     /// No library or driver, or no such device.
     pub fn ensure(&self, element: &gst::Element, device: i32) -> Result<GstContext, ContextError> {
         let functions = library()?;
+        if device != -1 && self.get().is_some_and(|held| held.device != device) {
+            // It was offered when any was good.
+            self.clear();
+        }
         self.ask(element);
         if self.found.load(Ordering::Acquire).is_null()
             && let Some(shared) = shared(device)

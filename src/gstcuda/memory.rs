@@ -58,21 +58,43 @@ pub fn stream_of(buffer: &gst::BufferRef) -> Option<GstStream> {
 /// Says of device memory that something else stands in it, or will when its stream has done what is in it now: others wait
 /// for that, and a copy that the host has of it is void. From 1.24 on.
 pub fn renewed(memory: &gst::Memory) {
-    /// `GST_CUDA_MEMORY_TRANSFER_NEED_DOWNLOAD`, `…_NEED_SYNC`.
-    const NEED_DOWNLOAD: u32 = gst::ffi::GST_MEMORY_FLAG_LAST;
-    const NEED_SYNC: u32 = gst::ffi::GST_MEMORY_FLAG_LAST << 2;
+    // SAFETY: the memory is alive.
+    unsafe { mark(memory.as_mut_ptr(), NEED_DOWNLOAD | NEED_SYNC) };
+}
+
+/// Says of a buffer's device memory that its stream is still reading it: whoever looks at it from elsewhere, or gives it
+/// up, waits. From 1.24 on.
+pub fn in_use(buffer: &gst::BufferRef) {
+    if let Some(memory) = cuda_memory(buffer) {
+        // SAFETY: the buffer holds the memory.
+        unsafe { mark(memory.cast(), NEED_SYNC) };
+    }
+}
+
+/// `GST_CUDA_MEMORY_TRANSFER_NEED_DOWNLOAD`.
+const NEED_DOWNLOAD: u32 = gst::ffi::GST_MEMORY_FLAG_LAST;
+/// `GST_CUDA_MEMORY_TRANSFER_NEED_SYNC`.
+const NEED_SYNC: u32 = gst::ffi::GST_MEMORY_FLAG_LAST << 2;
+
+/// Sets flags of a memory.
+///
+/// # Safety
+/// It is alive.
+unsafe fn mark(memory: *mut gst::ffi::GstMemory, flags: u32) {
     // SAFETY: the memory is alive; the address of a field of it is no access.
-    let flags = unsafe { &raw mut (*memory.as_mut_ptr()).mini_object.flags };
+    let word = unsafe { &raw mut (*memory).mini_object.flags };
     // SAFETY: a word of a live object, which others read and write as one, too.
-    let flags = unsafe { AtomicU32::from_ptr(flags) };
-    flags.fetch_or(NEED_DOWNLOAD | NEED_SYNC, Ordering::SeqCst);
+    let word = unsafe { AtomicU32::from_ptr(word) };
+    word.fetch_or(flags, Ordering::SeqCst);
 }
 
 /// A frame in device memory, mapped for the device.
 #[derive(Debug)]
 pub struct Mapped<'a> {
     frame: GstVideoFrame,
-    pixel_bytes: usize,
+    /// Of the frame that was asked for: the buffer itself may say that it has more.
+    row_bytes: usize,
+    rows: usize,
     _buffer: PhantomData<&'a gst::BufferRef>,
 }
 
@@ -91,7 +113,8 @@ impl<'a> Mapped<'a> {
         if !is_cuda(buffer) || info.n_planes() != 1 {
             return None;
         }
-        let pixel = info.comp_pstride(0);
+        let pixel_bytes = usize::try_from(info.comp_pstride(0)).ok()?;
+        let (row_bytes, rows) = ((info.width() as usize).checked_mul(pixel_bytes)?, info.height() as usize);
         let mut frame = MaybeUninit::uninit();
         let info: *const gst_video::ffi::GstVideoInfo = info.to_glib_none().0;
         let flags = flags | MAP_CUDA | NO_REF;
@@ -104,21 +127,30 @@ impl<'a> Mapped<'a> {
         }
         // SAFETY: a call that succeeds has filled all of it.
         let frame = unsafe { frame.assume_init() };
-        let pixel_bytes = usize::try_from(pixel).unwrap_or_default();
-        let mapped = Self { frame, pixel_bytes, _buffer: PhantomData };
-        // Rows that stand on their head, or overlap, are nobody's.
-        let plane = mapped.plane();
-        (plane.row_bytes() > 0 && plane.pitch() >= plane.row_bytes()).then_some(mapped)
+        let mapped = Self { frame, row_bytes, rows, _buffer: PhantomData };
+        mapped.is_there().then_some(mapped)
+    }
+
+    /// Whether all rows lie in what was mapped. A buffer's own words of it are another element's, and nobody has checked
+    /// them. Rows that stand on their head, or overlap, are nobody's.
+    fn is_there(&self) -> bool {
+        let map = &self.frame.map[0];
+        let end = || {
+            let skip = (self.frame.data[0] as usize).checked_sub(map.data as usize)?;
+            let last = self.pitch().checked_mul(self.rows.checked_sub(1)?)?;
+            skip.checked_add(last)?.checked_add(self.row_bytes)
+        };
+        self.row_bytes > 0 && self.pitch() >= self.row_bytes && end().is_some_and(|end| end <= map.size)
+    }
+
+    fn pitch(&self) -> usize {
+        usize::try_from(self.frame.info.stride[0]).unwrap_or_default()
     }
 
     /// Its rows, for streams of the memory's context. They stay as long as the buffer's memory does.
     pub fn plane(&self) -> cuda::Plane {
-        let info = &self.frame.info;
-        // Checked when it was mapped.
-        let whole = |number: i32| usize::try_from(number).unwrap_or_default();
-        let row_bytes = whole(info.width) * self.pixel_bytes;
-        // SAFETY: GStreamer has mapped these rows for the device, and found that the memory holds them.
-        unsafe { cuda::Plane::raw(self.frame.data[0] as u64, whole(info.stride[0]), row_bytes, whole(info.height)) }
+        // SAFETY: GStreamer has mapped these rows for the device, and `is_there` found all of them in what it mapped.
+        unsafe { cuda::Plane::raw(self.frame.data[0] as u64, self.pitch(), self.row_bytes, self.rows) }
     }
 }
 

@@ -20,7 +20,7 @@ mod wrapped;
 pub use context::{ContextError, ContextSlot, GstContext};
 pub use gpu::{Gpu, GpuError, message};
 pub use library::can_wrap;
-pub use memory::{CAPS_FEATURE, Mapped, is_of, renewed, stream_of};
+pub use memory::{CAPS_FEATURE, Mapped, in_use, is_of, renewed, stream_of};
 pub use pool::{choose, propose};
 pub use stream::GstStream;
 pub use wrapped::wrap;

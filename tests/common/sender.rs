@@ -40,6 +40,10 @@ pub fn serve() {
                 send(run, from..from + count, rate);
                 say("sent all");
             }
+            ("eos", Some(run)) => {
+                appsrc(run).end_of_stream().expect("the appsrc takes the end");
+                say("ended");
+            }
             ("errors", Some(run)) => say(&format!("said {:?}", run.sayings())),
             ("stat-of-source", Some(run)) => say(&format!("stat {}", run.stat("s", rest))),
             ("stat", Some(run)) => say(&format!("stat {}", run.stat("k", rest))),

@@ -18,6 +18,8 @@ pub struct Consumer {
     /// What was asked for; imports may live in another one of the same GPU.
     context: Context,
     dead: bool,
+    /// A generation's memory did not open: what is announced and what is open here are two things.
+    broken: bool,
 }
 
 /// A slot of the producer's, opened here.
@@ -61,7 +63,7 @@ impl Consumer {
     ) -> Result<Self, ConsumeError> {
         let watch = Watch::attach(name, options, interrupt)?;
         let (description, slots) = open(&watch, context)?;
-        Ok(Self { watch, description, slots, context: context.clone(), dead: false })
+        Ok(Self { watch, description, slots, context: context.clone(), dead: false, broken: false })
     }
 
     /// What the frames are.
@@ -110,12 +112,16 @@ impl Consumer {
     /// # Errors
     /// See [`Watch::wait_newer`] and [`Consumer::attach`]. This consumer is of no more use then.
     pub fn wait_newer(&mut self, deadline: Option<Instant>) -> Result<Wait, ConsumeError> {
+        self.usable()?;
         let wait = self.watch.wait_newer(deadline)?;
         match wait {
             Wait::Respec => {
-                // The old ones go when the new ones are there: what is in both stays open.
-                let (description, slots) = open(&self.watch, &self.context)?;
-                (self.description, self.slots) = (description, slots);
+                // The old ones go when the new ones are there: what is in both stays open. If those do not open, nothing
+                // that is here belongs to the frames that will be announced.
+                let opened = open(&self.watch, &self.context);
+                self.slots.clear();
+                self.broken = opened.is_err();
+                (self.description, self.slots) = opened?;
             }
             Wait::Gone | Wait::Superseded => self.dead = true,
             _ => {}
@@ -126,12 +132,18 @@ impl Consumer {
     /// The newest frame, if it was not taken yet.
     ///
     /// # Errors
-    /// The segment was cut short.
+    /// The segment was cut short, or [`Consumer::wait_newer`] has failed.
     pub fn take(&mut self) -> Result<Option<Frame>, ConsumeError> {
+        self.usable()?;
         let Some(published) = self.watch.take()? else { return Ok(None) };
         let Some(slot) = self.slots.get(published.slot as usize) else { return Ok(None) };
         let plane = plane(&slot.memory, &self.description)?;
         Ok(Some(Frame { published, plane, memory: slot.memory.clone() }))
+    }
+
+    /// [`ConsumeError::NotReady`] once a generation could not be opened: attach again.
+    fn usable(&self) -> Result<(), ConsumeError> {
+        if self.broken { Err(ConsumeError::NotReady { name: self.watch.name().to_string() }) } else { Ok(()) }
     }
 
     /// Has `stream` wait, on the GPU, until the producer's copy of the frame is done. A producer that has no events leaves
@@ -152,6 +164,25 @@ impl Consumer {
     /// What that copy failed with.
     pub fn is_complete(&self, frame: &Frame) -> Result<bool, ConsumeError> {
         Ok(self.event(frame).map_or(Ok(true), Event::query)?)
+    }
+
+    /// The same until `deadline`, or until `is_over` says that nobody waits any more. What is queued behind the producer's
+    /// event cannot be taken back, however long that takes: who waits here first queues nothing that hangs.
+    ///
+    /// # Errors
+    /// What that copy failed with.
+    pub fn complete_by(
+        &self,
+        frame: &Frame,
+        deadline: Instant,
+        is_over: impl Fn() -> bool,
+    ) -> Result<bool, ConsumeError> {
+        Ok(self.event(frame).map_or(Ok(true), |event| event.synchronize_by(deadline, is_over))?)
+    }
+
+    /// Gives a frame back that was taken last: it is the newest again, until another one is.
+    pub fn untake(&mut self, frame: &Frame) {
+        self.watch.untake(&frame.published);
     }
 
     fn event(&self, frame: &Frame) -> Option<&Event> {

@@ -104,13 +104,13 @@ pub enum ConsumeError {
 }
 
 impl ConsumeError {
-    /// Whether it may be over in a moment, or when another producer comes: nobody there, not ready, ended, or what it
-    /// left behind.
+    /// Whether it may be over in a moment, or when another producer comes: nobody there, not ready, ended, what it left
+    /// behind, or handles that stand there before the size that goes with them.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::NotReady { .. } | Self::Closed { .. } | Self::Access(AccessError::Truncated { .. }) => true,
             Self::Segment(error) => matches!(error, SegmentError::NotFound { .. } | SegmentError::Empty { .. }),
-            Self::Cuda(error) => matches!(error, CudaError::DeadHandle { .. }),
+            Self::Cuda(error) => matches!(error, CudaError::DeadHandle { .. } | CudaError::TooSmall { .. }),
             _ => false,
         }
     }

@@ -193,6 +193,21 @@ impl Offer {
         Ok(published)
     }
 
+    /// Says that no frame will follow. Everything stays as it is, and the next frame takes that back.
+    ///
+    /// # Errors
+    /// Another program has announced its own ring in this segment, or it was cut short.
+    pub fn pause(&mut self) -> Result<(), ProduceError> {
+        self.alone()?;
+        let found = words::version(&self.segment)?;
+        if found != self.generation {
+            return Err(ProduceError::Rival { name: self.name.to_string(), found, ours: self.generation });
+        }
+        words::shut(&self.segment, self.places)?;
+        self.bell.ring(ALL)?;
+        Ok(())
+    }
+
     /// Says that the producer has ended. Handles stay good for [`GRACE`]; then [`Offer::clear`].
     pub(super) fn end(&mut self) {
         if self.ended || !self.process.is_current() {

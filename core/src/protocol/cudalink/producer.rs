@@ -164,6 +164,14 @@ impl Producer {
         Ok(WriteSlot { producer: self, slot })
     }
 
+    /// Says that no frame will follow for now: see [`Offer::pause`].
+    ///
+    /// # Errors
+    /// Another program has announced its own ring, or the segment was cut short.
+    pub fn pause(&mut self) -> Result<(), ProduceError> {
+        self.offer.pause()
+    }
+
     /// Keeps the name: see [`Offer::tend`]. For each frame; it is cheap.
     ///
     /// # Errors

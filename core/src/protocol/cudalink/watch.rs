@@ -85,6 +85,10 @@ pub struct Watch {
     /// A producer of ours had its lock on it.
     owned: bool,
     begun: bool,
+    /// What stood here before the last frame was taken: its number, whether there was one, frames skipped, rivals.
+    before: (u32, bool, u64, u64),
+    /// A frame was given back: it is news, but no sign of life.
+    untaken: bool,
     skipped: u64,
     overwritten: u64,
     rivals: u64,
@@ -140,6 +144,8 @@ impl Watch {
             probed_ns: now,
             owned,
             begun: false,
+            before: (0, false, 0, 0),
+            untaken: false,
             skipped: 0,
             overwritten: 0,
             rivals: 0,
@@ -203,7 +209,9 @@ impl Watch {
                 self.moved_ns = now;
                 self.probed_ns = now;
             }
-            if let Some(wait) = self.look(count)? {
+            // A frame that nobody can read is seen at each look, and must not hide its producer's death.
+            let found = self.look(count)?;
+            if let Some(wait) = found.filter(|wait| *wait != Wait::Newer || !self.untaken) {
                 return Ok(wait);
             }
             if now.saturating_sub(self.probed_ns) >= PROBE_NS {
@@ -211,6 +219,9 @@ impl Watch {
                 if let Some(wait) = self.probe(now)? {
                     return Ok(wait);
                 }
+            }
+            if let Some(wait) = found {
+                return Ok(wait);
             }
             if now >= until {
                 return Ok(Wait::Deadline);
@@ -263,7 +274,7 @@ impl Watch {
         }
         (self.header, self.announced) = (snapshot.header, snapshot.announced);
         // The new generation's first frame may have the number of the last one that was taken.
-        (self.last, self.begun) = (0, false);
+        (self.last, self.begun, self.untaken) = (0, false, false);
         self.pace.forget();
         Ok(Some(Wait::Respec))
     }
@@ -326,6 +337,8 @@ impl Watch {
         if index == 0 || index == self.last || self.changed()? {
             return Ok(None);
         }
+        self.before = (self.last, self.begun, self.skipped, self.rivals);
+        self.untaken = false;
         let ahead = index.wrapping_sub(self.last);
         if self.begun && ahead > u32::MAX / 2 {
             // It went back, which one producer alone never does.
@@ -338,6 +351,14 @@ impl Watch {
         let slot = slot_of(index, self.header.places.slots());
         let generation = self.header.generation;
         Ok(Some(Published { index, slot, generation, stamp: layout::stamp(seconds) }))
+    }
+
+    /// Gives back the frame that was taken last: there is a frame to take again, this one or a newer one.
+    pub fn untake(&mut self, frame: &Published) {
+        if frame.generation == self.header.generation && frame.index == self.last {
+            (self.last, self.begun, self.skipped, self.rivals) = self.before;
+            self.untaken = true;
+        }
     }
 
     /// Asked when everything has been read of a frame: whether it was left alone until then. One that was not is counted
