@@ -257,6 +257,13 @@ fn a_postfix_that_is_no_text_is_told() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: if cfg!(miri) { 4 } else { 256 },
+        // Miri has no files.
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
     #[test]
     fn whatever_stands_there_is_a_header_of_mapped_bytes_or_an_error(
         magic in prop_oneof![Just(0xE95D_F673u32), Just(0xD95E_F835), any::<u32>()],
