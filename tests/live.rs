@@ -163,6 +163,7 @@ fn ctrl_c_ends_a_recording_whose_sender_stands_still() {
     writer.ask(&format!("unlink {name}"));
 }
 
+#[cfg_attr(windows, ignore = "a rate to the frame is judged on Linux: Wine under load is late")]
 #[test]
 fn constant_pacing_gives_exactly_600_frames_in_ten_seconds() {
     let name = Name::new("constant");
@@ -199,6 +200,7 @@ fn constant_pacing_gives_exactly_600_frames_in_ten_seconds() {
     writer.ask(&format!("unlink {name}"));
 }
 
+#[cfg_attr(windows, ignore = "a rate to the frame is judged on Linux: Wine under load is late")]
 #[test]
 fn constant_pacing_does_not_drift_at_ntsc_rates() {
     let name = Name::new("ntsc");
