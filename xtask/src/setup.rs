@@ -23,6 +23,8 @@ pub enum Need {
     Pip,
     /// A C++ compiler, for the fuzzer's run-time.
     Cxx,
+    /// To have a newer Debian in a folder.
+    Newer,
 }
 
 /// How to see whether something is there.
@@ -74,6 +76,7 @@ const ITEMS: &[Item] = &[
     item(Need::PythonGst, Probe::PythonGst, "python3-gst-1.0", "GStreamer's bindings for Python"),
     item(Need::PythonGst, Probe::PythonGst, "gir1.2-gst-plugins-base-1.0", "their appsink and appsrc"),
     item(Need::Pip, Probe::Pip, "python3-pip", "fetches tools that come as wheels"),
+    item(Need::Newer, Probe::Program("debootstrap"), "debootstrap", "a Debian with a newer GStreamer"),
     item(Need::Cxx, Probe::Program("c++"), "g++", "compiles the fuzzer's run-time"),
 ];
 

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use super::here;
 use crate::run::{self, Outcome, Trouble, say};
+use crate::setup::{self, Need};
 
 /// Debian 14, with GStreamer 1.28.
 const SUITE: &str = "forky";
@@ -49,9 +50,9 @@ impl Chroot {
         if run::ask(Command::new("id").arg("-u")).is_none_or(|user| user != "0") {
             return Err(Trouble::Machine("only root can run programs in another system's folder".into()));
         }
-        for program in ["unshare", "chroot", "debootstrap"] {
+        for program in ["unshare", "chroot"] {
             if run::which(program).is_none() {
-                return Err(Trouble::Machine(format!("{program} is not installed (apt-get install {program})")));
+                return Err(Trouble::Machine(format!("{program} is not installed")));
             }
         }
         let chroot = Chroot { root: folder()? };
@@ -59,6 +60,7 @@ impl Chroot {
         if std::fs::read_to_string(&stamp).is_ok_and(|stamp| stamp == PACKAGES.join("\n")) {
             return Ok(chroot);
         }
+        setup::ensure(&[Need::Newer])?;
         chroot.build()?;
         std::fs::write(&stamp, PACKAGES.join("\n")).map_err(here("cannot write", &stamp))?;
         Ok(chroot)
