@@ -27,6 +27,12 @@ pub fn mappings() -> usize {
     maps.lines().filter(|line| line.contains("/dev/shm/")).count()
 }
 
+/// Whether this process has mapped a thing in /dev/shm whose name has `part` in it.
+pub fn is_mapped(part: &str) -> bool {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc is there");
+    maps.lines().any(|line| line.contains("/dev/shm/") && line.contains(part))
+}
+
 /// Whether this process may do what only root may; else says on stderr what is left untested, and why.
 pub fn is_root_else_say(untested: &str) -> bool {
     let id = Command::new("id").arg("-u").output().expect("id runs");
