@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Frames from one language to the other.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use tdlink_core::frame::{ChannelOrder, FrameDesc, Origin, PixelFormat, SampleType};
 use tdlink_core::protocol::control::{AlphaMode, ProducerOptions, Ratio, Stamps, Wait};
 
-use super::{Name, Peer, next, receive, send, send_with, spec, wait};
+use super::{Enough, Name, Peer, next, receive, send, send_until, send_with, spec, wait};
 
 /// Slots of producers that may send larger frames though their readers look elsewhere: a section of Windows cannot grow
 /// before its readers have let go of it.
@@ -129,17 +129,9 @@ fn python_sees_no_torn_frame_of_a_producer_that_never_rests() {
         let mut python = name.reader(leases);
         let enough = AtomicBool::new(false);
         let seen = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for sent in 0.. {
-                    if enough.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    send(&producer, sent);
-                }
-            });
-            let seen = python.ask("run 100");
-            enough.store(true, Ordering::Relaxed);
-            seen
+            scope.spawn(|| send_until(&producer, &enough));
+            let _enough = Enough(&enough);
+            python.ask("run 100")
         });
         println!("{slots} slots, {leases} leases: {seen}");
         assert!(seen.starts_with("run enough frames=100 "), "{slots} slots, {leases} leases: {seen}");

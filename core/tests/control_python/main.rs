@@ -17,7 +17,7 @@ mod strangers;
 use std::fs;
 #[cfg(target_os = "linux")]
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use peer::Peer;
@@ -121,6 +121,22 @@ fn spec(width: u32, height: u32) -> FrameSpec {
 
 fn stamps(number: u64) -> Stamps {
     Stamps { offset: Some(number), pts: Some(number * 1000), ..Stamps::default() }
+}
+
+/// Ends [`send_until`] of another thread when it goes, also with a test that fails.
+struct Enough<'a>(&'a AtomicBool);
+
+impl Drop for Enough<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Sends frame after frame.
+fn send_until(producer: &Producer, enough: &AtomicBool) {
+    (0..).take_while(|_| !enough.load(Ordering::Relaxed)).for_each(|sent| {
+        send(producer, sent);
+    });
 }
 
 /// Waits for a slot, fills it with the number, and publishes it.
