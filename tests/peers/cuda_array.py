@@ -131,6 +131,11 @@ def what_cuda_link_carries_arrives_on_the_gpu():
             half = len(right) // 2
             assert down(array)[:half] == right[:half], "upright, red first"
         del array
+        provider = Gst.DeviceProviderFactory.get_by_name("tdlinkdeviceprovider")
+        device = next(device for device in provider.get_devices() if device.get_display_name() == name)
+        caps = device.get_caps()
+        assert caps.get_features(0).contains("memory:CUDAMemory") and caps.get_structure(0).get_int("width")[1] == WIDTH
+        assert device.create_element().get_factory().get_name() == "tdcudaipcsrc"
         pipeline.set_state(Gst.State.NULL)
     finally:
         sender.send_signal(signal.SIGINT)
