@@ -8,9 +8,15 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use common::folder::Folder;
-use common::peer::plugin;
+use common::name::Name;
+use common::peer::{Peer, plugin};
+use common::recorder::Recorder;
+use common::run::Run;
+use common::{PATIENCE, frames, poll, ring};
+use gst_video::VideoFormat;
 
 const PYTHON: &str = "/usr/bin/python3";
 
@@ -85,4 +91,52 @@ fn the_module_says_by_hand_what_is_under_a_name() {
 #[ignore = "needs a CUDA driver and PyGObject: cargo xtask emulated -- cargo test --test python_gst -- --ignored"]
 fn frames_on_the_gpu_are_arrays_and_arrays_are_frames() {
     assert_eq!(runs(&["tests/peers/cuda_array.py"]), "right\n");
+}
+
+#[test]
+fn a_model_between_two_buffers_reads_one_and_writes_the_other() {
+    let (from, to) = (Name::new("between-from"), Name::new("between-to"));
+    let (writer, feed) = ring::fed(&from, &ring::info(VideoFormat::Rgba, 16, 8), "slots=4");
+    let (reader, recorder) = ring::source(&format!("shm-name={to} on-disconnect=eos"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(PYTHON);
+    command.args(["-B", "-u", "examples/python/between.py", &from, &to, "--frames=40"]).current_dir(root);
+    let mut between = Peer::spawn({
+        command.env("PYTHONPATH", root.join("python"));
+        command
+    });
+    let info = ring::info(VideoFormat::Rgba, 16, 8);
+    let pixel = [10u8, 20, 30, 255];
+    let mut ended = false;
+    // Frames go on until the program has seen its forty: it takes the newest.
+    poll("the program ends", PATIENCE, || {
+        feed.push_buffer(frames::buffer(&info, &pixel.repeat(128))).expect("it is taken");
+        ended |= between.try_hear("40 frames", Duration::from_millis(5)).is_some();
+        ended.then_some(())
+    });
+    reader.wait_eos(PATIENCE);
+    let pictures = recorder.pictures();
+    let negative = u32::from_le_bytes([245, 235, 225, 255]);
+    let seen = pictures.iter().filter(|picture| !picture.is_gap() && picture.number() == negative).count();
+    assert!(seen > 10, "{seen} of 40 arrived");
+    assert!(between.wait(PATIENCE).0.success());
+    writer.stop();
+    reader.stop();
+}
+
+#[test]
+#[ignore = "needs PyGObject: cargo test --test python_gst -- --ignored record"]
+fn the_python_recorder_leaves_a_file_that_plays() {
+    let (name, folder) = (Name::new("py-record"), Folder::new("py-record"));
+    let picture = "videotestsrc is-live=true ! video/x-raw,format=RGBA,width=64,height=36,framerate=60/1";
+    let mut sender = Peer::launch(&format!("{picture} ! tdshmsink shm-name={name}"));
+    let file = folder.join("film.mp4");
+    let said = runs(&["examples/python/record.py", &name, &file.display().to_string(), "--seconds=3"]);
+    assert!(said.contains("frames"), "{said}");
+    sender.interrupt();
+    sender.wait(PATIENCE);
+    let run = Run::playing(&format!("filesrc location={} ! decodebin ! fakesink name=k sync=false", file.display()));
+    let recorder = Recorder::on(&run.element("k"), "sink");
+    run.wait_eos(PATIENCE);
+    assert!(recorder.count() > 30, "{} frames in the file", recorder.count());
 }
