@@ -20,7 +20,7 @@ use super::{hash::Hasher, settings::Settings, wire::Converted};
 use crate::{
     enums::IoMode,
     gstshm,
-    live::{FeedDesc, Leased, Made, News, Read, Standing},
+    live::{FeedDesc, Leased, Made, News, Offer, Read, Standing},
     spec, video,
 };
 
@@ -160,7 +160,7 @@ impl ControlFeed {
         FeedDesc {
             name: self.name.to_string(),
             wire,
-            formats: video::formats_for(wire.format),
+            offers: Offer::of_host(wire.format),
             framerate: spec::fraction(spec.framerate),
             most: spec::fraction(spec.max_framerate).unwrap_or_else(|| super::feed::MOST.into()),
             sampling: None,

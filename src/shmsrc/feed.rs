@@ -20,7 +20,7 @@ use super::{
     wire::Converted,
 };
 use crate::{
-    live::{Attach, Feed, FeedDesc, News, Read, Standing},
+    live::{Attach, Feed, FeedDesc, News, Offer, Read, Standing},
     video,
 };
 
@@ -90,7 +90,7 @@ impl RawFeed {
         FeedDesc {
             name: self.name.to_string(),
             wire: layout.desc,
-            formats: video::formats_for(layout.desc.format),
+            offers: Offer::of_host(layout.desc.format),
             framerate: None,
             most: MOST.into(),
             sampling: Some(SAMPLING.into()),

@@ -28,7 +28,7 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    live::{Attach, Feed, FeedDesc, News, Read, Standing},
+    live::{Attach, Feed, FeedDesc, News, Offer, Read, Standing},
     video,
 };
 
@@ -77,7 +77,7 @@ impl TouchFeed {
         FeedDesc {
             name: self.names.typed().to_owned(),
             wire,
-            formats: video::formats_for(wire.format),
+            offers: Offer::of_host(wire.format),
             framerate: None,
             most: MOST.into(),
             sampling: None,
