@@ -216,6 +216,7 @@ impl LiveSettings {
             alpha: self.alpha.into(),
             transfer: self.transfer.into(),
             reference_white: self.reference_white,
+            ..pixels::Options::default()
         }
     }
 
