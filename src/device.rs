@@ -15,7 +15,7 @@ pub enum Work {
     /// Bytes change places at most.
     Rows(Rows),
     /// Numbers change.
-    Convert(Conversion, (usize, usize)),
+    Convert(Conversion),
 }
 
 /// The picture that frames of `info` are, if the device can make it.
@@ -86,7 +86,7 @@ impl Work {
         if let Some(rows) = bytes.and_then(|to| rows(wire, to, flip, options)) {
             return Some(Self::Rows(rows));
         }
-        Some(Self::Convert(Conversion::to_picture(wire, picture).flipped(flip).with(options), size(info)))
+        Some(Self::Convert(Conversion::to_picture(wire, picture).flipped(flip).with(options)))
     }
 
     /// Frames of `info` become pixels of a wire. `None` if the device cannot read those, or not write these.
@@ -96,8 +96,7 @@ impl Work {
         if let Some(rows) = bytes.and_then(|from| rows(from, wire, flip, Options::default())) {
             return Some(Self::Rows(rows));
         }
-        let conversion = Conversion::to_wire(picture, wire).ok()?;
-        Some(Self::Convert(conversion.flipped(flip), size(info)))
+        Conversion::to_wire(picture, wire).ok().map(|conversion| Self::Convert(conversion.flipped(flip)))
     }
 
     /// Whether what comes out is what went in.
@@ -112,14 +111,10 @@ impl Work {
     pub fn run(&self, dst: &[Plane], src: &[Plane], stream: &Stream) -> Result<(), CudaError> {
         match (self, dst, src) {
             (Self::Rows(rows), [dst], [src]) => cuda::rows_u8(*dst, *src, *rows, stream),
-            (Self::Rows(_), ..) => Err(CudaError::OtherContext { what: "a frame in several planes" }),
-            (Self::Convert(conversion, size), ..) => cuda::convert(conversion, dst, src, *size, stream),
+            (Self::Rows(_), ..) => Err(CudaError::Planes { found: dst.len().max(src.len()), wanted: 1 }),
+            (Self::Convert(conversion), ..) => cuda::convert(dst, src, conversion, stream),
         }
     }
-}
-
-fn size(info: &VideoInfo) -> (usize, usize) {
-    (info.width() as usize, info.height() as usize)
 }
 
 /// A frame's planes on a device, tight, each with a place on the host from or to which the device copies it.
@@ -157,8 +152,8 @@ impl Halfway {
     /// # Errors
     /// The driver's refusal.
     pub fn download(&mut self, stream: &Stream) -> Result<(), CudaError> {
-        let each = self.planes.iter().zip(&mut self.host);
-        each.map(|((_, plane), host)| host.download(*plane, plane.pitch(), stream)).collect()
+        let mut each = self.planes.iter().zip(&mut self.host);
+        each.try_for_each(|((_, plane), host)| host.download(*plane, plane.pitch(), stream))
     }
 
     /// Has `stream` bring what is on the host to the device.
@@ -166,8 +161,8 @@ impl Halfway {
     /// # Errors
     /// The driver's refusal.
     pub fn upload(&mut self, stream: &Stream) -> Result<(), CudaError> {
-        let each = self.planes.iter().zip(&mut self.host);
-        each.map(|((_, plane), host)| host.upload(*plane, plane.pitch(), stream)).collect()
+        let mut each = self.planes.iter().zip(&mut self.host);
+        each.try_for_each(|((_, plane), host)| host.upload(*plane, plane.pitch(), stream))
     }
 
     /// The bytes of each plane on the host, rows without padding, once the copy that is going on is done; with the bytes

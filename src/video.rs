@@ -146,16 +146,17 @@ pub fn is_device(caps: &gst::CapsRef) -> bool {
     caps.features(0).is_some_and(|features| features.contains(CAPS_FEATURE))
 }
 
-/// What the pixels mean after `transfer`, when the wire says nothing else: sRGB, which is what TouchDesigner's
-/// fixed-point textures hold unless a project asks for a working colour space.
-pub fn colorimetry_after(transfer: Transfer) -> VideoColorimetry {
-    let function = match transfer {
-        Transfer::Passthrough | Transfer::LinearToSrgb => VideoTransferFunction::Srgb,
-        Transfer::SrgbToLinear => VideoTransferFunction::Gamma10,
-        Transfer::LinearToPq => VideoTransferFunction::Smpte2084,
-        Transfer::LinearToHlg => VideoTransferFunction::AribStdB67,
+/// What the pixels mean after `transfer`, of which the wire says `wire`. Where it says nothing they are sRGB, which is what
+/// TouchDesigner's fixed-point textures hold unless a project asks for a working colour space.
+pub fn colorimetry_after(transfer: Transfer, wire: Option<&VideoColorimetry>) -> VideoColorimetry {
+    let primaries = wire.map_or(VideoColorPrimaries::Bt709, VideoColorimetry::primaries);
+    let (function, primaries) = match transfer {
+        Transfer::Passthrough | Transfer::LinearToSrgb => (VideoTransferFunction::Srgb, primaries),
+        Transfer::SrgbToLinear => (VideoTransferFunction::Gamma10, primaries),
+        Transfer::LinearToPq => (VideoTransferFunction::Smpte2084, VideoColorPrimaries::Bt2020),
+        Transfer::LinearToHlg => (VideoTransferFunction::AribStdB67, VideoColorPrimaries::Bt2020),
     };
-    VideoColorimetry::new(VideoColorRange::Range0_255, VideoColorMatrix::Rgb, function, VideoColorPrimaries::Bt709)
+    VideoColorimetry::new(VideoColorRange::Range0_255, VideoColorMatrix::Rgb, function, primaries)
 }
 
 /// A buffer that is no frame of `info`: both sizes.

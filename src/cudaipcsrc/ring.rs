@@ -95,7 +95,7 @@ impl From<HostError> for Failure {
     fn from(err: HostError) -> Self {
         match err {
             HostError::Cuda(err) => err.into(),
-            HostError::Row(err) => Self::Message(gst::error_msg!(gst::ResourceError::Read, ("{err}"))),
+            err => Self::Message(gst::error_msg!(gst::ResourceError::Read, ("{err}"))),
         }
     }
 }

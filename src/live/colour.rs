@@ -18,11 +18,13 @@ use crate::{
 /// numbers are the same.
 pub fn colorimetries(feed: &FeedDesc, settings: &LiveSettings, format: VideoFormat) -> Vec<String> {
     let asked = settings.colorimetry.parse::<VideoColorimetry>().ok();
-    let kept = feed.colorimetry.as_ref().filter(|_| settings.transfer == Transfer::Passthrough);
+    let said = feed.colorimetry.as_ref();
+    let kept = said.filter(|_| settings.transfer == Transfer::Passthrough);
+    let made = video::colorimetry_after(settings.transfer.into(), said);
     if VideoFormatInfo::from_format(format).is_yuv() {
         return match &asked {
             Some(asked) if is_weighing(asked.matrix()) => vec![settings.colorimetry.clone()],
-            asked => weighed(asked.as_ref().or(kept).unwrap_or(&video::colorimetry_after(settings.transfer.into()))),
+            asked => weighed(asked.as_ref().or(kept).unwrap_or(&made)),
         };
     }
     if asked.is_some() {
@@ -33,12 +35,12 @@ pub fn colorimetries(feed: &FeedDesc, settings: &LiveSettings, format: VideoForm
     }
     // Grey has no primaries and no matrix to speak of: GStreamer's own default stands, unless light was changed.
     let grey = video::pixel_format(format).is_some_and(|pixel| pixel.channels == 1);
-    let said = !grey || settings.transfer != Transfer::Passthrough;
-    said.then(|| video::colorimetry_after(settings.transfer.into()).to_string()).into_iter().collect()
+    let told = !grey || settings.transfer != Transfer::Passthrough;
+    told.then(|| made.to_string()).into_iter().collect()
 }
 
 /// The matrices by which Y′ can be weighed.
-pub fn is_weighing(matrix: VideoColorMatrix) -> bool {
+fn is_weighing(matrix: VideoColorMatrix) -> bool {
     matches!(matrix, VideoColorMatrix::Bt601 | VideoColorMatrix::Bt709 | VideoColorMatrix::Bt2020)
 }
 

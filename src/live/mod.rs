@@ -16,7 +16,6 @@ mod settings;
 mod stats;
 
 pub use base::{Base, age};
-pub use colour::is_weighing;
 pub use engine::{Changes, Engine};
 pub use feed::{Attach, Feed, FeedDesc, Host, Leased, Made, News, Read, Standing};
 pub use negotiate::{Negotiated, Offer, negotiate};

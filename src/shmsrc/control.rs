@@ -212,7 +212,7 @@ impl ControlFeed {
         let description = consumer.description();
         let spec = &description.spec;
         let wire = self.desc(spec);
-        let options = self.settings.live.pixel_options();
+        let options = self.settings.live.pixel_options(spec::colorimetry(spec.colorimetry).as_ref());
         let same = wire.format == to
             && wire.origin == Origin::TopLeft
             && options.alpha == pixels::Alpha::Passthrough

@@ -168,7 +168,7 @@ impl Feed for RawFeed {
             Err(missing) => return self.without_geometry(missing),
         };
         // Until caps are agreed on, as on the wire.
-        let options = self.settings.live.pixel_options();
+        let options = self.settings.live.pixel_options(None);
         match Consumer::attach(&self.name, layout, layout.desc.format, options, self.open_options()) {
             Ok(consumer) => self.accept(consumer, &layout),
             Err(ConsumeError::Segment(err @ (SegmentError::NotFound { .. } | SegmentError::Empty { .. }))) => {
@@ -255,7 +255,7 @@ impl Feed for RawFeed {
         if let (Some(consumer), Some(pixel), Ok(layout)) =
             (&mut self.consumer, video::pixel_format(info.format()), &self.layout)
         {
-            let options = self.settings.live.pixel_options();
+            let options = self.settings.live.pixel_options(None);
             self.hashed = Hasher::new(self.settings.hashing())
                 .map(|hasher| (hasher, Converted::new(layout.desc, pixel, options)));
             match &self.hashed {

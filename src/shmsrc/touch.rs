@@ -165,7 +165,8 @@ impl Feed for TouchFeed {
     fn target(&mut self, info: &VideoInfo, _padded: bool) -> Option<String> {
         self.hasher = Hasher::new(self.settings.hashing());
         let (consumer, pixel) = (self.consumer.as_mut()?, video::pixel_format(info.format())?);
-        let options = self.settings.live.pixel_options();
+        let wire = consumer.header().colour.and_then(colorimetry);
+        let options = self.settings.live.pixel_options(wire.as_ref());
         // The hash is of the bytes on the wire.
         let set = consumer.set_target(pixel, options, self.hasher.is_some());
         set.err().map(|err| err.to_string())
