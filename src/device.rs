@@ -175,3 +175,60 @@ impl Halfway {
         each.map(|((_, plane), host)| Ok((host.bytes_mut()?, plane.row_bytes()))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(format: VideoFormat) -> VideoInfo {
+        gst::init().unwrap();
+        VideoInfo::builder(format, 64, 48).build().unwrap()
+    }
+
+    const BGRA: Wire = Wire { sample: WireSample::U8, components: Components::Bgra };
+
+    #[test]
+    fn bytes_that_change_places_at_most_are_not_looked_at() {
+        let plain = Options::default();
+        let of = |format, flip, options| Work::to_picture(BGRA, &info(format), flip, options).unwrap();
+        assert!(of(VideoFormat::Bgra, false, plain).is_copy());
+        let rows = |flip, swap, opaque| Work::Rows(Rows { bytes_per_pixel: 4, flip, swap, opaque });
+        assert_eq!(of(VideoFormat::Bgra, true, plain), rows(true, false, false));
+        assert_eq!(of(VideoFormat::Rgbx, false, plain), rows(false, true, true));
+        let with = |alpha| Options { alpha, ..plain };
+        assert_eq!(of(VideoFormat::Bgra, false, with(Alpha::Opaque)), rows(false, false, true));
+        for (format, options) in [
+            (VideoFormat::Bgr, plain),
+            (VideoFormat::Nv12, plain),
+            (VideoFormat::Bgrx, with(Alpha::PremultipliedToStraight)),
+            (VideoFormat::Bgra, Options { transfer: Transfer::LinearToSrgb, ..plain }),
+            (VideoFormat::Bgra, Options { gamut: Gamut::Bt709ToBt2020, ..plain }),
+        ] {
+            assert!(matches!(of(format, false, options), Work::Convert(_)), "{format:?} {options:?}");
+        }
+    }
+
+    #[test]
+    fn padding_on_the_way_to_a_wire_is_written_as_maximum() {
+        let work = Work::to_wire(&info(VideoFormat::Bgrx), BGRA, true);
+        assert_eq!(work, Some(Work::Rows(Rows { bytes_per_pixel: 4, flip: true, swap: false, opaque: true })));
+        let float = Wire { sample: WireSample::F32, components: Components::Rgba };
+        assert!(matches!(Work::to_wire(&info(VideoFormat::Nv12), float, true), Some(Work::Convert(_))));
+        let unwritten = Wire { sample: WireSample::Bf16, components: Components::Rgba };
+        assert_eq!(Work::to_wire(&info(VideoFormat::Nv12), unwritten, true), None);
+        assert_eq!(Work::to_wire(&info(VideoFormat::Gray8), BGRA, true), None, "the host has that alone");
+    }
+
+    #[test]
+    fn caps_say_which_matrix_and_range() {
+        let with = |said: &str| {
+            let colorimetry = said.parse().unwrap();
+            let info = VideoInfo::builder(VideoFormat::Nv12, 64, 48).colorimetry(&colorimetry).build();
+            picture(&info.unwrap()).and_then(Picture::yuv)
+        };
+        assert_eq!(with("bt601"), Some(Yuv { matrix: Matrix::Bt601, range: Range::Limited }));
+        assert_eq!(with("1:3:7:1"), Some(Yuv { matrix: Matrix::Bt709, range: Range::Full }));
+        assert_eq!(with("bt2100-pq"), Some(Yuv { matrix: Matrix::Bt2020, range: Range::Limited }));
+        assert_eq!(with("smpte240m"), None);
+    }
+}

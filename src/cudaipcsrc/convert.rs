@@ -185,3 +185,72 @@ impl OverHost {
 pub fn work(incoming: Incoming, info: &VideoInfo, options: Options) -> Option<Work> {
     device::Work::to_picture(incoming.pixels, info, incoming.flip(), options)
 }
+
+#[cfg(test)]
+mod tests {
+    use tdlink_core::{
+        frame::{ChannelOrder, SampleType},
+        pixels::{Components, WireSample},
+    };
+
+    use super::*;
+    use crate::live::LiveSettings;
+
+    fn incoming(sample: SampleType, channels: u8, order: ChannelOrder) -> Incoming {
+        gst::init().unwrap();
+        let format = PixelFormat::new(sample, channels, order).unwrap();
+        let desc = FrameDesc { width: 64, height: 48, format, origin: Origin::TopLeft };
+        Incoming { desc, pixels: format.into() }
+    }
+
+    fn names(incoming: Incoming, settings: &Settings) -> Vec<String> {
+        let shown = |offer: &Offer| format!("{}{}", if offer.device { "gpu " } else { "" }, offer.format);
+        incoming.offers(settings, true).iter().map(shown).collect()
+    }
+
+    #[test]
+    fn encoders_formats_come_first_the_deep_ones_where_eight_bits_lose_something() {
+        let settings = Settings::default();
+        let bgra = names(incoming(SampleType::U8, 4, ChannelOrder::Bgra), &settings);
+        assert_eq!(bgra[..5], ["gpu NV12", "gpu P010_10LE", "gpu RGB10A2_LE", "gpu BGRA", "gpu RGBA"]);
+        assert_eq!(bgra[9], "BGRA", "and then what the host can make");
+        for (sample, channels, host) in
+            [(SampleType::U16, 4, "RGBA64_LE"), (SampleType::F32, 3, "RGBA64_LE"), (SampleType::U16, 1, "GRAY16_LE")]
+        {
+            let names = names(incoming(sample, channels, ChannelOrder::Rgba), &settings);
+            assert_eq!(names[..3], ["gpu P010_10LE", "gpu RGB10A2_LE", "gpu NV12"], "{sample}×{channels}");
+            assert!(names[9..].iter().take(3).any(|name| name == host), "{names:?}");
+        }
+        let live = LiveSettings { transfer: Transfer::LinearToPq, ..LiveSettings::default() };
+        let names = names(incoming(SampleType::U8, 4, ChannelOrder::Bgra), &Settings { live, ..settings });
+        assert_eq!(names[0], "gpu P010_10LE");
+    }
+
+    #[test]
+    fn an_import_is_of_the_slots_as_they_lie_if_they_can_be_pushed_so() {
+        let settings = Settings { io_mode: CudaIoMode::Import, ..Settings::default() };
+        let upright = incoming(SampleType::U8, 4, ChannelOrder::Bgra);
+        assert_eq!(names(upright, &settings)[..2], ["gpu BGRA", "gpu NV12"]);
+        let turned = Incoming { desc: FrameDesc { origin: Origin::BottomLeft, ..upright.desc }, ..upright };
+        assert_eq!(names(turned, &settings)[0], "gpu NV12");
+        assert_eq!(names(incoming(SampleType::F16, 4, ChannelOrder::Rgba), &settings)[0], "gpu P010_10LE");
+    }
+
+    #[test]
+    fn what_the_host_has_no_name_for_is_offered_as_what_the_device_makes() {
+        let plain = incoming(SampleType::F16, 4, ChannelOrder::Rgba);
+        let pixels = Wire { sample: WireSample::Bf16, components: Components::Rgba };
+        let strange = Incoming { pixels, ..plain };
+        assert!(plain.is_plain() && !strange.is_plain());
+        let offers = strange.offers(&Settings::default(), false);
+        assert!(
+            !offers.is_empty() && offers.iter().all(|offer| !offer.device && DEVICE_FORMATS.contains(&offer.format))
+        );
+    }
+
+    #[test]
+    fn without_gstreamers_library_everything_is_system_memory() {
+        let offers = incoming(SampleType::U8, 4, ChannelOrder::Bgra).offers(&Settings::default(), false);
+        assert!(offers.iter().all(|offer| !offer.device));
+    }
+}

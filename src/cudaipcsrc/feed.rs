@@ -11,6 +11,7 @@ use gst_video::VideoInfo;
 use tdlink_core::{
     cuda::CudaError,
     frame::{ChannelOrder, FrameDesc, Origin, PixelFormat, SampleType},
+    pixels::WireSample,
     protocol::cudalink::{ConsumeError, Consumer, Frame, Interrupt, Wait, Watch},
     segment::{self, OpenOptions, SegmentName, wait::Waiter},
 };
@@ -149,6 +150,7 @@ impl CudaFeed {
         FeedDesc {
             name: self.name.to_string(),
             wire: wire.desc,
+            sample_type: (wire.pixels.sample == WireSample::Bf16).then_some("bf16"),
             offers: wire.offers(&self.settings, on_device),
             framerate: None,
             most: MOST.into(),

@@ -106,6 +106,7 @@ mod tests {
         FeedDesc {
             name: "a".into(),
             wire: FrameDesc { width: 4, height: 4, format, origin: Origin::BottomLeft },
+            sample_type: None,
             offers: Vec::new(),
             framerate: None,
             most: (60, 1).into(),

@@ -16,6 +16,8 @@ pub struct FeedDesc {
     pub name: String,
     /// Frames as they stand on the wire.
     pub wire: FrameDesc,
+    /// The type of their samples, where a frame has no name for it.
+    pub sample_type: Option<&'static str>,
     /// What they can be pushed as, the best first.
     pub offers: Vec<Offer>,
     /// The producer's nominal rate, where the wire carries one.
@@ -43,6 +45,7 @@ impl FeedDesc {
             |desc: &Self| desc.extras.iter().map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>();
         self.name == other.name
             && self.wire == other.wire
+            && self.sample_type == other.sample_type
             && self.offers == other.offers
             && self.framerate == other.framerate
             && self.most == other.most

@@ -160,6 +160,7 @@ impl ControlFeed {
         FeedDesc {
             name: self.name.to_string(),
             wire,
+            sample_type: None,
             offers: Offer::of_host(wire.format),
             framerate: spec::fraction(spec.framerate),
             most: spec::fraction(spec.max_framerate).unwrap_or_else(|| super::feed::MOST.into()),

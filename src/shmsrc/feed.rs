@@ -90,6 +90,7 @@ impl RawFeed {
         FeedDesc {
             name: self.name.to_string(),
             wire: layout.desc,
+            sample_type: None,
             offers: Offer::of_host(layout.desc.format),
             framerate: None,
             most: MOST.into(),

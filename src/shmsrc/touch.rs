@@ -77,6 +77,7 @@ impl TouchFeed {
         FeedDesc {
             name: self.names.typed().to_owned(),
             wire,
+            sample_type: None,
             offers: Offer::of_host(wire.format),
             framerate: None,
             most: MOST.into(),
