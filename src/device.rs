@@ -221,6 +221,7 @@ mod tests {
 
     #[test]
     fn caps_say_which_matrix_and_range() {
+        gst::init().unwrap();
         let with = |said: &str| {
             let colorimetry = said.parse().unwrap();
             let info = VideoInfo::builder(VideoFormat::Nv12, 64, 48).colorimetry(&colorimetry).build();
