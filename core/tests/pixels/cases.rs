@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is converted: every pair of formats, sizes and pitches of all kinds, every option; and its way to other programs.
-
-use std::path::{Path, PathBuf};
-use std::process::Command;
+//! What is converted: every pair of formats, sizes and pitches of all kinds, every option.
 
 use tdlink_core::frame::SampleType;
 use tdlink_core::pixels::{
@@ -183,42 +180,6 @@ impl Case {
         FrameConverter::new(&self.conversion, self.width, self.height).convert(&src, &mut dst).unwrap();
         out
     }
-
-    /// The case in the words that other programs read.
-    fn write(&self, out: &mut Vec<u8>) {
-        let (conversion, options) = (&self.conversion, self.conversion.options());
-        let yuv = conversion.picture().yuv();
-        let src = [0, 1].map(|plane| self.src.get(plane).map_or(0, Vec::len) as u32);
-        let dst = self.dst_lengths().map(|length| length as u32);
-        let words = [
-            u32::from(conversion.direction() == Direction::ToWire),
-            conversion.flips().into(),
-            conversion.wire().sample as u32,
-            conversion.wire().components as u32,
-            conversion.picture().code(),
-            options.alpha as u32,
-            options.transfer as u32,
-            options.reference_white.to_bits(),
-            options.gamut as u32,
-            yuv.map_or(1, |yuv| yuv.matrix as u32),
-            yuv.map_or(0, |yuv| yuv.range as u32),
-            0,
-            self.width as u32,
-            self.height as u32,
-            self.src_pitch[0] as u32,
-            self.src_pitch[1] as u32,
-            self.dst_pitch[0] as u32,
-            self.dst_pitch[1] as u32,
-            self.at[0] as u32,
-            self.at[1] as u32,
-            src[0],
-            src[1],
-            dst[0],
-            dst[1],
-        ];
-        out.extend(words.into_iter().flat_map(u32::to_le_bytes));
-        out.extend(self.src.iter().flatten());
-    }
 }
 
 fn lengths(planes: [Option<PlaneSize>; 2], pitches: [usize; 2]) -> [usize; 2] {
@@ -226,34 +187,57 @@ fn lengths(planes: [Option<PlaneSize>; 2], pitches: [usize; 2]) -> [usize; 2] {
     [(a, b), (c, d)].map(|(plane, pitch)| plane.map_or(0, |plane| (plane.rows - 1) * pitch + plane.row_bytes))
 }
 
-/// A folder for the files of one test.
-pub fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("pixels-{name}"));
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
-/// What another program makes of the cases.
-pub fn asked(mut program: Command, folder: &Path, cases: &[Case]) -> Vec<Vec<u8>> {
-    let (given, results) = (folder.join("cases"), folder.join("results"));
-    let mut bytes = Vec::new();
-    cases.iter().for_each(|case| case.write(&mut bytes));
-    std::fs::write(&given, bytes).unwrap();
-    let status = program.arg(&given).arg(&results).status().unwrap();
-    assert!(status.success(), "{program:?}: {status}");
-    let bytes = std::fs::read(results).unwrap();
-    let mut rest = &bytes[..];
-    let split = |case: &Case| {
-        let (first, others) = rest.split_at(case.dst_lengths().iter().sum());
-        rest = others;
-        first.to_vec()
-    };
-    let all = cases.iter().map(split).collect();
-    assert!(rest.is_empty(), "{} bytes too many", rest.len());
-    all
-}
-
 /// Samples of a wire that is written.
-pub fn written(case: &Case) -> Option<SampleType> {
+fn written(case: &Case) -> Option<SampleType> {
     (case.conversion.direction() == Direction::ToWire).then(|| case.conversion.wire().sample.plain())?
+}
+
+/// Numbers that a destination holds, as far as pixels of `case` have any.
+fn numbers(case: &Case, bytes: &[u8]) -> Vec<f32> {
+    let pairs = bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair));
+    let words = bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
+    match (written(case), case.conversion.picture()) {
+        (Some(SampleType::F32), _) => words.map(f32::from_bits).collect(),
+        (Some(SampleType::F16), _) => pairs.map(|bits| half::f16::from_bits(bits).to_f32()).collect(),
+        (Some(SampleType::U16), _) => pairs.map(f32::from).collect(),
+        (Some(SampleType::U8), _) => bytes.iter().copied().map(f32::from).collect(),
+        (None, Picture::P010(_)) => pairs.map(|bits| f32::from(bits >> 6)).collect(),
+        (None, Picture::Rgb10A2) => {
+            words.flat_map(|word| [0, 10, 20, 30].map(|shift| (word >> shift & 1023) as f32)).collect()
+        }
+        (None, _) => bytes.iter().copied().map(f32::from).collect(),
+    }
+}
+
+/// Checks that all numbers are within one code, or the same but for what two powers may differ by.
+pub fn near(case: &Case, theirs: &[u8]) {
+    let ours = case.converted();
+    assert_eq!(ours.len(), theirs.len());
+    let (ours, theirs) = (numbers(case, &ours), numbers(case, theirs));
+    for (at, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+        let room = match written(case) {
+            Some(SampleType::F32) => 2e-5 * theirs.abs().max(1.0),
+            // One half further, or two that round apart.
+            Some(SampleType::F16) => 1e-3 * theirs.abs() + 2e-5,
+            _ => 1.0,
+        };
+        let near = (ours - theirs).abs() <= room || ours == theirs || (ours.is_nan() && theirs.is_nan());
+        assert!(near, "{}: number {at} is {ours}, not {theirs}", describe(case));
+    }
+}
+
+/// Checks that all bits are the same.
+pub fn same(case: &Case, theirs: &[u8]) {
+    let ours = case.converted();
+    if ours != *theirs {
+        let differ = |at: &usize| ours[*at] != theirs[*at];
+        let at = (0..ours.len()).find(differ).unwrap_or(ours.len());
+        let number = (0..ours.len()).filter(differ).count();
+        panic!("{}: {number} bytes differ, byte {at} is {}, not {}", describe(case), ours[at], theirs[at]);
+    }
+}
+
+fn describe(case: &Case) -> String {
+    let Case { conversion, width, height, src_pitch, dst_pitch, at, .. } = case;
+    format!("{conversion:?}, {width}×{height}, pitches {src_pitch:?} {dst_pitch:?}, addresses {at:?}")
 }
