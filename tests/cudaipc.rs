@@ -276,7 +276,11 @@ fn an_imported_frame_that_is_held_for_too_long_is_counted() {
 fn size_and_format_change_in_the_middle() {
     let name = Name::new("change");
     let mut sender = Sender::start(&SLOW);
-    let run = Run::new(&format!("tdcudaipcsrc name=s shm-name={name} keepalive=0 ! appsink name=k sync=false"));
+    // On the device or not, but no format that has other numbers than the wire.
+    let run = Run::new(&format!(
+        "tdcudaipcsrc name=s shm-name={name} keepalive=0 ! {}; video/x-raw ! appsink name=k sync=false",
+        on_device("video/x-raw,format={BGRA,RGB}")
+    ));
     run.play();
     let form = |(format, width, height): (&str, u32, u32)| caps(format, width, height);
     let forms = [("RGBA", 64, 48), ("RGBA", 320, 240), ("BGR", 320, 240), ("GRAY16_LE", 31, 17), ("BGRA", 640, 360)];

@@ -7,7 +7,7 @@ use gst_base::{prelude::*, subclass::base_src::CreateSuccess, subclass::prelude:
 use gst_video::VideoInfo;
 use tdlink_core::segment::{SegmentName, wait::Waiter};
 
-use super::{convert, feed::CudaFeed, settings::Settings, shared::Shared};
+use super::{feed::CudaFeed, settings::Settings, shared::Shared};
 use crate::{
     gstcuda,
     live::{self, Base, Changes, Engine, FeedDesc, Host, LiveSettings, Negotiated},
@@ -206,9 +206,7 @@ impl BaseSrcImpl for CudaIpcSrc {
 impl Host for CudaIpcSrc {
     fn negotiate(&self, feed: &FeedDesc, settings: &LiveSettings) -> Result<Negotiated, gst::FlowError> {
         let pad = self.obj().static_pad("src").ok_or(gst::FlowError::Error)?;
-        let on_device = self.shared.gpu().is_some_and(|gpu| gpu.gst().is_some());
-        let offers = convert::offers(feed.wire.format, settings, on_device);
-        let (caps, negotiated) = live::negotiate_offers(&pad, feed, &offers, settings).map_err(|message| {
+        let (caps, negotiated) = live::negotiate(&pad, feed, settings).map_err(|message| {
             self.post_error_message(message);
             gst::FlowError::NotNegotiated
         })?;
