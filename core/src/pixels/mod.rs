@@ -77,13 +77,16 @@
 
 mod conversion;
 mod float;
+mod frames;
 mod integer;
 mod light;
 mod packed;
 mod power;
 mod shuffle;
+mod ten;
 #[cfg(test)]
 mod tests;
+mod yuv;
 
 use std::fmt;
 
@@ -93,6 +96,7 @@ use crate::frame::{ChannelOrder, Fourth, PixelFormat, SampleType};
 pub use conversion::{
     Components, Conversion, ConversionError, Direction, Matrix, Picture, PlaneSize, Range, Wire, WireSample, Yuv,
 };
+pub use frames::{FrameConverter, FrameError, Plane, PlaneMut};
 use light::Light;
 pub use packed::Packed;
 use shuffle::Shuffle;

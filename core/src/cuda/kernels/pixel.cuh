@@ -6,12 +6,14 @@
 //
 // No product is fused with a sum (the compiler is told so), so that the processor's twin gives the same bits.
 
+#pragma once
+
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-#include "device.cuh"
+#include <device.cuh> // the tests have another
 
 #define GROUP 4
 
@@ -77,7 +79,7 @@ static __device__ __forceinline__ void read(const u8 *at, u32 pitch, u32 samples
             words[i] = 0;
 #pragma unroll
         for (int i = 0; i < WORDS * 4 / SIZE; i++) {
-            if (i < samples) {
+            if ((u32)i < samples) {
                 const u32 sample = SIZE == 1 ? at[i] : SIZE == 2 ? ((const u16 *)at)[i] : ((const u32 *)at)[i];
                 words[i * SIZE / 4] |= sample << (i * SIZE % 4 * 8);
             }
@@ -114,7 +116,7 @@ static __device__ __forceinline__ void write(u8 *at, u32 pitch, u32 samples, con
     } else {
 #pragma unroll
         for (int i = 0; i < WORDS * 4 / SIZE; i++) {
-            if (i < samples) {
+            if ((u32)i < samples) {
                 const u32 sample = words[i * SIZE / 4] >> (i * SIZE % 4 * 8);
                 if (SIZE == 1)
                     at[i] = (u8)sample;

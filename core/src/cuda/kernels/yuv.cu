@@ -142,7 +142,7 @@ extern "C" __global__ void __launch_bounds__(128) tdlink_to_yuv(const Parameters
                     store_codes(p.picture, p.dst + (u64)row * p.dst_pitch, p.dst_pitch, group, pixels, luma);
 #pragma unroll
                 for (int two = 0; two < 2; two++) {
-                    const bool alone = two * 2 + 1 >= pixels;
+                    const bool alone = (u32)(two * 2 + 1) >= pixels;
 #pragma unroll
                     for (int i = 0; i < 3; i++) {
                         const float left = colour[two * 2][i];
