@@ -10,6 +10,7 @@
 
 mod cudaipcsink;
 mod cudaipcsrc;
+mod cudaproperties;
 mod device;
 mod diagnostics;
 mod enums;

@@ -437,3 +437,60 @@ fn one_kernel_a_frame_and_no_download() {
     assert!(!counts.contains("DtoH") && !counts.contains("HtoD") && !counts.contains("cuMemcpy2D"), "{counts}");
     sender.order("stop", "stopped");
 }
+
+#[test]
+#[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_pixels -- --ignored"]
+fn black_is_black_in_the_formats_of_encoders() {
+    for (format, black) in [
+        ("NV12,colorimetry=bt709", [16, 128]),
+        ("NV12,colorimetry=1:3:7:1", [0, 128]),
+        ("P010_10LE,colorimetry=bt709", [64, 512]),
+        ("RGB10A2_LE", [0, 0]),
+    ] {
+        let name = Name::new("black");
+        let capture = device(&format!("video/x-raw,format={format},width=33,height=17"));
+        let run = Run::playing(&format!(
+            "tdcudaipcsrc shm-name={name} while-waiting=black ! {capture} ! appsink name=k sync=false"
+        ));
+        let came = Picture::of(&run).codes();
+        for (plane, black) in came.planes.iter().zip(black) {
+            assert!(plane.iter().all(|code| *code == black), "{format}: {:?} is not {black}", plane.first());
+        }
+        run.assert_no_error();
+        run.stop();
+    }
+}
+
+#[test]
+#[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_pixels -- --ignored"]
+fn planes_that_reach_beyond_their_memory_are_an_error() {
+    for (chroma, stride) in [(true, 0), (false, 1 << 20)] {
+        let name = Name::new("beyond");
+        let run = Run::new(&format!(
+            "videotestsrc ! video/x-raw,format=NV12,width=64,height=48 ! cudaupload ! video/x-raw(memory:CUDAMemory) ! tdcudaipcsink name=k sync=false shm-name={name}"
+        ));
+        let pad = run.element("k").static_pad("sink").expect("a sink has a pad");
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data {
+                let size = buffer.size();
+                let buffer = buffer.make_mut();
+                let meta =
+                    buffer.meta::<gst_video::VideoMeta>().expect("a frame on the device says where its planes are");
+                let mut strides = [meta.stride()[0], meta.stride()[1]];
+                let offset = if chroma { size - strides[1] as usize } else { meta.offset()[1] };
+                strides[1] += stride;
+                if let Some(meta) = buffer.meta_mut::<gst_video::VideoMeta>() {
+                    meta.remove().expect("it can be taken away");
+                }
+                let flags = gst_video::VideoFrameFlags::empty();
+                gst_video::VideoMeta::add_full(buffer, flags, VideoFormat::Nv12, 64, 48, &[0, offset], &strides)
+                    .expect("GStreamer takes what it is told");
+            }
+            gst::PadProbeReturn::Ok
+        });
+        run.play();
+        let error = run.wait_error(PATIENCE);
+        assert!(error.contains("cannot be mapped"), "{error}");
+        run.stop();
+    }
+}

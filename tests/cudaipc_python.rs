@@ -148,6 +148,26 @@ fn every_type_and_number_of_components_of_a_python_sender_arrives() {
 
 #[test]
 #[ignore = "needs a CUDA driver and runtime: cargo xtask emulated -- cargo test --test cudaipc_python -- --ignored"]
+fn grey_with_alpha_is_grey_with_alpha() {
+    for format in ["(memory:CUDAMemory),format=RGBA ! cudadownload", ",format=RGBA"] {
+        let name = Name::new("py-mono-alpha");
+        let run = Run::playing(&format!(
+            "tdcudaipcsrc name=s shm-name={name} keepalive=0 ! video/x-raw{format} ! appsink name=k sync=false"
+        ));
+        let mut python =
+            peer(&format!("send {name} --size 67x31 --comps 2 --flags 2 --first 1000 --frames 1 --hold 20"));
+        let (picture, _) = frames::pull(&run, "k");
+        let wire = flipped(&numbered(1000, 67, 31, 2), 67 * 2);
+        let right: Vec<u8> = wire.chunks(2).flat_map(|pixel| [pixel[0], pixel[0], pixel[0], pixel[1]]).collect();
+        assert!(picture == right, "{format}: grey is in three components, alpha in the fourth");
+        run.assert_no_error();
+        run.stop();
+        python.kill();
+    }
+}
+
+#[test]
+#[ignore = "needs a CUDA driver and runtime: cargo xtask emulated -- cargo test --test cudaipc_python -- --ignored"]
 fn frames_that_no_video_format_has_are_an_error_that_says_so() {
     let name = Name::new("py-int8");
     let run = Run::playing(&format!("tdcudaipcsrc name=s shm-name={name} ! fakesink"));

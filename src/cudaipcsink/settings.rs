@@ -9,6 +9,7 @@ use tdlink_core::{
 };
 
 use crate::{
+    cudaproperties,
     enums::{CudaChannelOrder, CudaOrigin, SinkSampleType},
     video,
 };
@@ -62,12 +63,7 @@ impl Settings {
             glib::ParamSpecBoolean::builder(name).nick(nick).blurb(blurb).default_value(default).mutable_ready().build()
         };
         vec![
-            glib::ParamSpecString::builder("shm-name")
-                .nick("Shared memory name")
-                .blurb("cuda-link's name of the buffer; the default is what TouchDesigner's receiver listens to. Quote it for the shell: it has >> in it")
-                .default_value(Some(d.shm_name.as_str()))
-                .mutable_ready()
-                .build(),
+            cudaproperties::shm_name(&d.shm_name, "TouchDesigner's receiver listens to"),
             glib::ParamSpecInt::builder("slots")
                 .nick("Slots")
                 .blurb("Frames in the ring, each in device memory; a reader has slots − 2 frames of time to copy one")
@@ -76,14 +72,7 @@ impl Settings {
                 .default_value(d.slots.cast_signed())
                 .mutable_ready()
                 .build(),
-            glib::ParamSpecInt::builder("cuda-device-id")
-                .nick("CUDA device")
-                .blurb("Number of the GPU; −1: the pipeline's, else the first")
-                .minimum(-1)
-                .maximum(i32::MAX)
-                .default_value(d.device)
-                .mutable_ready()
-                .build(),
+            cudaproperties::device("the first"),
             glib::ParamSpecEnum::builder_with_default("origin", d.origin)
                 .nick("Origin")
                 .blurb("Where row 0 stands on the wire")
@@ -102,11 +91,7 @@ impl Settings {
                 .default_value(d.channels.into())
                 .mutable_ready()
                 .build(),
-            glib::ParamSpecEnum::builder_with_default("channel-order", d.channel_order)
-                .nick("Channel order")
-                .blurb("Order of colour components on the wire")
-                .mutable_ready()
-                .build(),
+            cudaproperties::channel_order(),
             flag("legacy-flags", "Legacy flags", "Write 0 for flags: readers before cuda-link 1.8 take any flag for another format", d.legacy_flags),
             flag("export-sync", "Export sync", "Publish a frame when its copy is done, not when it is queued, for readers that do not wait for the event", d.export_sync),
             flag("takeover", "Take over", "Take the name from a live producer; a stale one is always taken over", d.takeover),

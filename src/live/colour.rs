@@ -138,6 +138,17 @@ mod tests {
     }
 
     #[test]
+    fn primaries_of_bt2020_are_made_once() {
+        use tdlink_core::pixels::Gamut;
+        let settings = LiveSettings { transfer: Transfer::LinearToHlg, ..LiveSettings::default() };
+        let gamut = |said: Option<&str>| settings.pixel_options(feed(SampleType::F32, said).colorimetry.as_ref()).gamut;
+        assert_eq!((gamut(None), gamut(Some("1:1:1:1"))), (Gamut::Bt709ToBt2020, Gamut::Bt709ToBt2020));
+        assert_eq!(gamut(Some("1:1:1:7")), Gamut::Passthrough, "the wire has them already");
+        let plain = LiveSettings::default();
+        assert_eq!(plain.pixel_options(None).gamut, Gamut::Passthrough);
+    }
+
+    #[test]
     fn the_property_wins_where_it_can_be() {
         use VideoFormat::{Nv12, Rgba};
         assert_eq!(first(Transfer::Passthrough, "bt601", None, Nv12), "bt601");

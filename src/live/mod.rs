@@ -15,7 +15,7 @@ mod pool;
 mod settings;
 mod stats;
 
-pub use base::{Base, age};
+pub use base::Base;
 pub use engine::{Changes, Engine};
 pub use feed::{Attach, Feed, FeedDesc, Host, Leased, Made, News, Read, Standing};
 pub use negotiate::{Negotiated, Offer, negotiate};
