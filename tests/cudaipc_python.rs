@@ -154,15 +154,15 @@ fn grey_with_alpha_is_grey_with_alpha() {
         let run = Run::playing(&format!(
             "tdcudaipcsrc name=s shm-name={name} keepalive=0 ! video/x-raw{format} ! appsink name=k sync=false"
         ));
-        let mut python =
-            peer(&format!("send {name} --size 67x31 --comps 2 --flags 2 --first 1000 --frames 1 --hold 20"));
+        let mut python = peer(&format!("send {name} --size 67x31 --comps 2 --flags 2 --first 1000 --frames 1 --steps"));
+        python.say("");
         let (picture, _) = frames::pull(&run, "k");
         let wire = flipped(&numbered(1000, 67, 31, 2), 67 * 2);
         let right: Vec<u8> = wire.chunks(2).flat_map(|pixel| [pixel[0], pixel[0], pixel[0], pixel[1]]).collect();
         assert!(picture == right, "{format}: grey is in three components, alpha in the fourth");
         run.assert_no_error();
         run.stop();
-        python.kill();
+        python.wait(PATIENCE);
     }
 }
 
