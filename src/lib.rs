@@ -12,6 +12,8 @@
 
 mod cudaipcsink;
 mod cudaipcsrc;
+mod cudaproperties;
+mod device;
 mod diagnostics;
 mod enums;
 mod gstcuda;
