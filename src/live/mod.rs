@@ -20,4 +20,4 @@ pub use feed::{Attach, Feed, FeedDesc, Host, Leased, Made, News, Read, Standing}
 pub use negotiate::{Negotiated, Offer, negotiate, negotiate_offers};
 pub use pool::choose as choose_pool;
 pub use settings::LiveSettings;
-pub use stats::Stats;
+pub use stats::{Stats, announce};

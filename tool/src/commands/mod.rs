@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MPL-2.0
+//! One file for each command: its arguments, and `run`.
+
+pub mod list;
+
+use crate::cli::Command;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Does what was asked for.
+pub fn run(command: Command, out: &mut Output) -> Result<(), Failure> {
+    match command {
+        Command::List(args) => list::run(args, out),
+    }
+}
