@@ -31,6 +31,8 @@ pub struct Cli {
 pub enum Command {
     /// Every buffer that lives on this machine
     List(list::Args),
+    /// Buffers into a file that plays
+    Record(record::Args),
 }
 
 /// What headerless bytes are.

@@ -7,6 +7,7 @@ mod buffer;
 mod cli;
 mod commands;
 mod failure;
+mod gstreamer;
 mod output;
 
 use std::process::ExitCode;

@@ -74,6 +74,13 @@ impl Output {
         let _ = writeln!(stderr().lock(), "tdlink: {note}");
     }
 
+    /// A line that the next one writes over, for whoever looks on.
+    pub fn progress(&self, state: impl Display) {
+        if self.is_terminal() && stderr().is_terminal() {
+            let _ = write!(stderr().lock(), "\r\x1b[K{state}");
+        }
+    }
+
     /// Says why it did not work.
     pub fn failed(&self, failure: &Failure) {
         if self.json {

@@ -2,6 +2,7 @@
 //! One file for each command: its arguments, and `run`.
 
 pub mod list;
+pub mod record;
 
 use crate::cli::Command;
 use crate::failure::Failure;
@@ -11,5 +12,6 @@ use crate::output::Output;
 pub fn run(command: Command, out: &mut Output) -> Result<(), Failure> {
     match command {
         Command::List(args) => list::run(args, out),
+        Command::Record(args) => record::run(args, out),
     }
 }

@@ -10,7 +10,10 @@ mod find;
 mod line;
 mod messages;
 mod places;
+mod run;
 mod sound;
+mod stop;
+mod wire;
 
 use std::path::PathBuf;
 
@@ -23,7 +26,10 @@ pub use find::{GStreamer, OURS, program};
 pub use line::{Line, shown, word};
 pub use messages::{Fields, Said};
 pub use places::{PLUGIN, plugins_beside_us, users_plugins};
+pub use run::{Counts, Outcome, Run, Why};
 pub use sound::{Sound, sound};
+pub use stop::{hear_stop, stopped};
+pub use wire::{Wire, missing};
 
 use crate::failure::Failure;
 
