@@ -125,6 +125,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
         let line = plan.line(&args, &wires, &args.output, None);
         return out.pipeline(&shown(&gstreamer.settings(), "gst-launch-1.0 -e", line.words()));
     }
+    plan.refuse_what_is_there(&args, &args.output)?;
     plan.say(&args, &wires, out);
     let mut sum = Sum::default();
     let recorded = record(&gstreamer, &args, &mut plan, wires, &mut sum, out);
@@ -170,15 +171,11 @@ fn record(
     let wanted = args.duration.map(|seconds| plan.frames_in(seconds));
     loop {
         let file = container::part(&args.output, sum.parts.len() + 1);
-        for file in plan.files(args, &file) {
-            if file.exists() && !args.overwrite {
-                return Err(Failure::Usage(format!("{} is there already: --overwrite replaces it", file.display())));
-            }
-        }
+        plan.refuse_what_is_there(args, &file)?;
         let left = wanted.map(|wanted| wanted.saturating_sub(sum.frames));
         let line = plan.line(args, &wires, &file, left);
         let run = Run { gstreamer, line: &line, sources: wires.len(), frames: left, lasts: None };
-        let mut after = After::new(args, &wires);
+        let mut after = After::new(&wires);
         let outcome = run.run(out, |ours, counts| {
             progress(counts, plan, sum, out);
             after.look(args, ours)
@@ -227,7 +224,7 @@ struct After<'a> {
 }
 
 impl<'a> After<'a> {
-    fn new(_: &Args, wires: &'a [Wire]) -> Self {
+    fn new(wires: &'a [Wire]) -> Self {
         Self { wires, next: Instant::now() + LOOK_AFTER, missed: 0 }
     }
 

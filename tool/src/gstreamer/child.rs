@@ -194,7 +194,9 @@ fn not_left_behind(command: Command) -> Command {
     let mut wrapped = match setpriv().filter(|_| cfg!(target_os = "linux")) {
         Some(setpriv) => {
             let mut wrapped = Command::new(setpriv);
-            wrapped.args(["--pdeathsig", "INT", "--"]).arg(command.get_program());
+            // Then nobody reads what it prints, which must not be its end.
+            let deaf = ["sh", "-c", "trap '' PIPE; exec \"$0\" \"$@\""];
+            wrapped.args(["--pdeathsig", "INT", "--"]).args(deaf).arg(command.get_program());
             wrapped
         }
         None => Command::new(command.get_program()),

@@ -102,7 +102,8 @@ impl GStreamer {
         let name = ["GST_PLUGIN_PATH_1_0", "GST_PLUGIN_PATH"].into_iter().find(|name| std::env::var_os(name).is_some());
         let name = name.unwrap_or("GST_PLUGIN_PATH");
         let before = std::env::var_os(name).unwrap_or_default();
-        let all = std::iter::once(extra.clone()).chain(std::env::split_paths(&before));
+        let before = std::env::split_paths(&before).filter(|path| !path.as_os_str().is_empty());
+        let all = std::iter::once(extra.clone()).chain(before);
         vec![(name, std::env::join_paths(all).unwrap_or_else(|_| extra.into()))]
     }
 

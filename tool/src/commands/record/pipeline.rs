@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tdlink_core::discover::Protocol;
 
-use super::{Args, Container, OnResize};
+use super::{Args, Container};
 use crate::failure::Failure;
 use crate::gstreamer::{Encoder, GStreamer, Line, Sound, Trouble, Wire, Wish, encoders, package};
 use crate::output::Output;
@@ -131,6 +131,16 @@ impl Plan {
     /// The files that a part is written to.
     pub fn files(&self, args: &Args, file: &Path) -> Vec<PathBuf> {
         if is_split(file) { args.names.iter().map(|name| named(file, name)).collect() } else { vec![file.to_owned()] }
+    }
+
+    /// Nothing is written over unasked.
+    pub fn refuse_what_is_there(&self, args: &Args, file: &Path) -> Result<(), Failure> {
+        match self.files(args, file).into_iter().find(|file| file.exists()) {
+            Some(file) if !args.overwrite => {
+                Err(Failure::Usage(format!("{} is there already: --overwrite replaces it", file.display())))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The words of a part.
