@@ -33,6 +33,12 @@ pub enum Command {
     List(list::Args),
     /// Buffers into a file that plays
     Record(record::Args),
+    /// A buffer to a server, a player or the network
+    Stream(stream::Args),
+    /// A file, an address or a camera into a buffer
+    Play(play::Args),
+    /// A buffer in a window
+    View(view::Args),
 }
 
 /// What headerless bytes are.

@@ -10,7 +10,9 @@ use serde_json::json;
 
 use crate::cli::Geometry;
 use crate::failure::Failure;
-use crate::gstreamer::{Codec, Counts, Ended, GStreamer, Run, Why, Wire, hear_stop, missing, shown, sound, stopped};
+use crate::gstreamer::{
+    Codec, Counts, Ended, GStreamer, Run, Why, Wire, hear_stop, missing, rate, shown, size, sound, stopped,
+};
 use crate::output::Output;
 
 mod container;
@@ -53,10 +55,10 @@ pub struct Args {
     #[arg(short, long, value_name = "SECONDS")]
     pub duration: Option<f64>,
     /// Frames a second, 60 or 30000/1001; else the producer's, or 60
-    #[arg(long, value_name = "RATE", value_parser = pipeline::rate)]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
     pub fps: Option<(u32, u32)>,
     /// Size of the recording; else that of the first frame
-    #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = pipeline::size)]
+    #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = size)]
     pub size: Option<(u32, u32)>,
     /// How pictures are compressed; else h264, with --alpha prores in mov and ffv1 in mkv
     #[arg(long)]
@@ -174,7 +176,7 @@ fn record(
         plan.refuse_what_is_there(args, &file)?;
         let left = wanted.map(|wanted| wanted.saturating_sub(sum.frames));
         let line = plan.line(args, &wires, &file, left);
-        let run = Run { gstreamer, line: &line, sources: wires.len(), frames: left, lasts: None };
+        let run = Run { gstreamer, line: &line, names: &args.names, frames: left, lasts: None };
         let mut after = After::new(&wires);
         let outcome = run.run(out, |ours, counts| {
             progress(counts, plan, sum, out);

@@ -116,8 +116,8 @@ pub struct Run<'a> {
     pub gstreamer: &'a GStreamer,
     /// The pipeline.
     pub line: &'a Line,
-    /// How many producers may go before it ends.
-    pub sources: usize,
+    /// The buffers of `src0` and so on: when the producers of all have gone, it ends. None: it goes on.
+    pub names: &'a [String],
     /// How many frames the first source, `src0`, is to pass on.
     pub frames: Option<u64>,
     /// How long it may run.
@@ -146,14 +146,14 @@ impl Run<'_> {
                 Some(Said::Eos) => break,
                 Some(Said::Message { element, name, fields }) => match name.as_str() {
                     "tdlink-disconnected" => {
-                        out.note(format_args!("{}: {}", self.what(&fields, &element), reason(&fields)));
+                        out.note(format_args!("{}: {}", self.what(&element), reason(&fields)));
                         gone.insert(element);
                     }
                     "tdlink-connected" => {
                         gone.remove(&element);
                     }
-                    "tdlink-stalled" => out.note(format_args!("{}: no new frames come", self.what(&fields, &element))),
-                    "tdlink-resumed" => out.note(format_args!("{}: frames come again", self.what(&fields, &element))),
+                    "tdlink-stalled" => out.note(format_args!("{}: no new frames come", self.what(&element))),
+                    "tdlink-resumed" => out.note(format_args!("{}: frames come again", self.what(&element))),
                     _ => {}
                 },
                 Some(said) => hear(&said, &mut counts, &mut told, out),
@@ -165,7 +165,7 @@ impl Run<'_> {
                 Some(Why::Stopped)
             } else if due || self.frames.is_some_and(|frames| passed >= frames) {
                 Some(Why::Due)
-            } else if self.sources > 0 && gone.len() >= self.sources {
+            } else if !self.names.is_empty() && gone.len() >= self.names.len() {
                 Some(Why::Gone)
             } else {
                 watch(child.id(), &counts)
@@ -181,8 +181,9 @@ impl Run<'_> {
         Ok(Outcome { ended, why, counts })
     }
 
-    fn what(&self, fields: &Fields, element: &str) -> String {
-        fields.get("name").cloned().unwrap_or_else(|| element.to_owned())
+    fn what<'b>(&'b self, element: &'b str) -> &'b str {
+        let at = element.strip_prefix("src").and_then(|at| at.parse::<usize>().ok());
+        at.and_then(|at| self.names.get(at)).map_or(element, String::as_str)
     }
 }
 

@@ -11,6 +11,11 @@ use super::{GStreamer, Line, Trouble};
 /// How long a device may take to give its first sound.
 const FIRST_SOUND: Duration = Duration::from_secs(4);
 
+/// Encoders of AAC, the best first.
+const ENCODERS: [&str; 4] = ["avenc_aac", "fdkaacenc", "mfaacenc", "voaacenc"];
+/// Bits a second of compressed sound.
+const BITS: u32 = 192_000;
+
 /// A source of sound.
 #[derive(Debug)]
 pub struct Sound {
@@ -45,6 +50,17 @@ pub fn sound(gstreamer: &GStreamer, wanted: &str) -> Result<Option<Sound>, Troub
             })?;
             Ok(Some(found))
         }
+    }
+}
+
+/// The encoder of sound, with its parser.
+///
+/// # Errors
+/// When there is none.
+pub fn audio_encoder(gstreamer: &GStreamer) -> Result<Line, Trouble> {
+    match gstreamer.elements.first(&ENCODERS) {
+        Some(name) => Ok(Line::default().then(name).set("bitrate", BITS).then("aacparse")),
+        None => Err(Trouble::Lacks { what: "encoder for AAC sound".into(), package: package("avenc_aac") }),
     }
 }
 

@@ -7,7 +7,7 @@ use tdlink_core::discover::Protocol;
 
 use super::{Args, Container};
 use crate::failure::Failure;
-use crate::gstreamer::{Encoder, GStreamer, Line, Sound, Trouble, Wire, Wish, encoders, package};
+use crate::gstreamer::{Encoder, GStreamer, Line, Sound, Wire, Wish, audio_encoder, encoders};
 use crate::output::Output;
 
 /// Bits for a pixel of a frame when nobody says how many: more than enough for a picture that moves.
@@ -15,10 +15,6 @@ const BITS_A_PIXEL: f64 = 0.12;
 /// Bytes and nanoseconds of pictures that may wait for the encoder.
 const WAITING_BYTES: u32 = 512 << 20;
 const WAITING_NS: u64 = 2_000_000_000;
-/// What it is when sound is compressed.
-const AUDIO_ENCODERS: [(&str, u32); 4] =
-    [("avenc_aac", 192_000), ("fdkaacenc", 192_000), ("mfaacenc", 192_000), ("voaacenc", 192_000)];
-
 /// What all parts have in common.
 #[derive(Debug)]
 pub struct Plan {
@@ -27,7 +23,7 @@ pub struct Plan {
     chosen: usize,
     rate: (u32, u32),
     sizes: Vec<(u32, u32)>,
-    sound: Option<(Sound, &'static str, u32)>,
+    sound: Option<(Sound, Line)>,
 }
 
 impl Plan {
@@ -53,13 +49,7 @@ impl Plan {
         let wish = Wish { codec, depth, alpha: args.alpha, live: false, kbps, keyframes, fps: fps.ceil() as u32 };
         plan.encoders = encoders(gstreamer, &wish, args.encoder.as_deref())?;
         plan.sound = match sound {
-            Some(sound) => {
-                let (name, bits) = AUDIO_ENCODERS
-                    .into_iter()
-                    .find(|(name, _)| gstreamer.elements.has(name))
-                    .ok_or(Trouble::Lacks { what: "encoder for AAC sound".into(), package: package("avenc_aac") })?;
-                Some((sound, name, bits))
-            }
+            Some(sound) => Some((sound, audio_encoder(gstreamer)?)),
             None => None,
         };
         Ok(plan)
@@ -158,10 +148,9 @@ impl Plan {
             let mux = if apart { at } else { 0 };
             line = line.and(self.video(args, wire, *size, at, mux, frames)).end();
         }
-        if let Some((sound, encoder, bits)) = &self.sound {
+        if let Some((sound, encoder)) = &self.sound {
             // In the first file, if there are several.
-            line = line.and(sound.line.clone().then(encoder).set("bitrate", bits).then("aacparse").then("queue"));
-            line = line.then("mux0.").end();
+            line = line.and(sound.line.clone().through(encoder.clone()).then("queue").then("mux0.")).end();
         }
         line
     }
@@ -211,36 +200,9 @@ fn named(file: &Path, name: &str) -> PathBuf {
     PathBuf::from(file.to_string_lossy().replace("{name}", &name))
 }
 
-/// A rate, `60` or `30000/1001`.
-pub fn rate(text: &str) -> Result<(u32, u32), String> {
-    let (num, den) = text.split_once('/').unwrap_or((text, "1"));
-    match (num.trim().parse(), den.trim().parse()) {
-        (Ok(num), Ok(den)) if num > 0 && den > 0 && num / den <= 1000 => Ok((num, den)),
-        _ => Err("expected frames a second such as 60 or 30000/1001".into()),
-    }
-}
-
-/// A size, `1920x1080`, in even numbers.
-pub fn size(text: &str) -> Result<(u32, u32), String> {
-    let parsed = text.split_once(['x', 'X', '×']).and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
-    match parsed {
-        Some((width, height)) if width >= 2 && height >= 2 && width % 2 == 0 && height % 2 == 0 => Ok((width, height)),
-        _ => Err("expected an even width and height such as 1920x1080".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rates_and_sizes_are_read_or_refused() {
-        assert_eq!(rate("30000/1001"), Ok((30000, 1001)));
-        assert_eq!(rate("60"), Ok((60, 1)));
-        assert!(rate("0").is_err() && rate("60/0").is_err() && rate("fast").is_err());
-        assert_eq!(size("1920x1080"), Ok((1920, 1080)));
-        assert!(size("1921x1080").is_err() && size("x").is_err());
-    }
 
     #[test]
     fn a_buffers_own_file_has_a_name_for_every_system() {
