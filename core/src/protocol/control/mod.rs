@@ -4,7 +4,7 @@
 //! Bytes: `docs/protocol/control.md`. One producer; up to 32 consumers, each with a row of its own.
 
 mod consumer;
-mod description;
+pub(crate) mod description;
 mod error;
 mod interrupt;
 pub mod layout;
