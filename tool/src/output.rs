@@ -91,3 +91,28 @@ impl Output {
         }
     }
 }
+
+/// A word as the shell of this system takes it: TouchDesigner's names have `>>` in them, which would redirect.
+pub fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-./:=,+@%".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    match cfg!(windows) {
+        true => format!("\"{}\"", word.replace('"', "\\\"")),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_name_that_would_redirect_is_quoted() {
+        assert_eq!(quoted("cam1"), "cam1");
+        assert_eq!(quoted("cudalink_ipc_TD>>Python"), "'cudalink_ipc_TD>>Python'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+}

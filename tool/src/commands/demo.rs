@@ -65,7 +65,13 @@ fn without_clock(name: &str) -> Line {
         .set("shm-name", name)
 }
 
-fn there_and_back(args: &Args, gstreamer: &GStreamer, name: &str, mut sender: Child, out: &mut Output) -> Result<(), Failure> {
+fn there_and_back(
+    args: &Args,
+    gstreamer: &GStreamer,
+    name: &str,
+    mut sender: Child,
+    out: &mut Output,
+) -> Result<(), Failure> {
     appears(name, &mut sender)?;
     out.note(format_args!("2. it is recorded, as \"tdlink record {name} -o {}\" does", args.output.display()));
     let recorded = record::run(record_args(args, name), out);
@@ -74,12 +80,14 @@ fn there_and_back(args: &Args, gstreamer: &GStreamer, name: &str, mut sender: Ch
     recorded?;
     well(ended)?;
     out.note("3. the film goes into a buffer again, and out of it come its frames");
-    let file = args.output.canonicalize().map_err(|err| Failure::Failed(format!("{}: {err}", args.output.display())))?;
+    let file =
+        args.output.canonicalize().map_err(|err| Failure::Failed(format!("{}: {err}", args.output.display())))?;
     let film = Line::default().then("filesrc").file("location", &file).then("decodebin").then("videoconvert");
     let film = film.then("video/x-raw,format=RGBA").then("tdshmsink").set("shm-name", name);
     let mut player = Child::launch(gstreamer, film.words())?;
     let wire = appears(name, &mut player)?;
-    let back = wire.source(&Geometry::default()).set("name", "src0").set("num-buffers", BACK).set("on-disconnect", "eos");
+    let back =
+        wire.source(&Geometry::default()).set("name", "src0").set("num-buffers", BACK).set("on-disconnect", "eos");
     let back = back.then("fakesink");
     let reader = Run { gstreamer, line: &back, names: &[], frames: None, lasts: Some(TO_BEGIN) };
     let outcome = reader.run(out, |_, _| None)?;

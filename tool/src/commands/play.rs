@@ -87,7 +87,9 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     }
     if repeats {
         let package = package("gst-play-1.0");
-        out.note(format_args!("no gst-play-1.0 ({package}): the buffer goes and comes back each time the film begins again"));
+        out.note(format_args!(
+            "no gst-play-1.0 ({package}): the buffer goes and comes back each time the film begins again"
+        ));
     }
     say(&args, out)?;
     loop {
@@ -107,13 +109,7 @@ fn say(args: &Args, out: &mut Output) -> Result<(), Failure> {
 }
 
 /// Without a gap: a player that is given the file many times.
-fn repeat(
-    args: &Args,
-    gstreamer: &GStreamer,
-    what: &What,
-    picture: &Line,
-    out: &mut Output,
-) -> Result<(), Failure> {
+fn repeat(args: &Args, gstreamer: &GStreamer, what: &What, picture: &Line, out: &mut Output) -> Result<(), Failure> {
     let What::File(file) = what else { return Err(Failure::failed("only files are repeated")) };
     let uri = uri(file);
     let mut words = vec!["--no-interactive".to_owned(), "--gapless".into(), "--audiosink=fakesink".into()];
@@ -220,7 +216,8 @@ fn source(gstreamer: &GStreamer, what: &What) -> Result<Line, Failure> {
 /// From frames of any kind to the buffer.
 fn picture(args: &Args) -> Line {
     let line = Line::default().then("queue").then("videoconvert");
-    let mut caps = String::from(if args.kind == As::Touch { "video/x-raw,format=BGRA" } else { "video/x-raw,format=RGBA" });
+    let mut caps =
+        String::from(if args.kind == As::Touch { "video/x-raw,format=BGRA" } else { "video/x-raw,format=RGBA" });
     let line = match args.size {
         Some((width, height)) => {
             caps.push_str(&format!(",width={width},height={height},pixel-aspect-ratio=1/1"));

@@ -201,7 +201,8 @@ fn record(
             Ended::Badly(why) => return Err(Failure::Failed(why)),
             Ended::Killed => {
                 return Err(Failure::Failed(
-                    "the pipeline did not end in time and was killed; the file plays up to its last second or two".into(),
+                    "the pipeline did not end in time and was killed; the file plays up to its last second or two"
+                        .into(),
                 ));
             }
             Ended::Well => {}
@@ -242,9 +243,10 @@ impl<'a> After<'a> {
         if self.missed >= LOOKS {
             return Some(Why::Gone);
         }
-        let resized = now.iter().zip(self.wires).any(|(now, then)| {
-            now.as_ref().is_some_and(|now| (now.width, now.height) != (then.width, then.height))
-        });
+        let resized = now
+            .iter()
+            .zip(self.wires)
+            .any(|(now, then)| now.as_ref().is_some_and(|now| (now.width, now.height) != (then.width, then.height)));
         (resized && args.on_resize == OnResize::Split).then_some(Why::Asked)
     }
 }

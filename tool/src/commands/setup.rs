@@ -25,7 +25,9 @@ pub struct Args {
 pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     let gstreamer = GStreamer::find()?;
     out.line(gstreamer.describe())?;
-    let plugin = args.plugin.or_else(|| plugins_beside_us().into_iter().map(|folder| folder.join(PLUGIN)).find(|file| file.is_file()));
+    let plugin = args
+        .plugin
+        .or_else(|| plugins_beside_us().into_iter().map(|folder| folder.join(PLUGIN)).find(|file| file.is_file()));
     let Some(plugin) = plugin else {
         // A system package or a wheel has put it there already.
         if gstreamer.extra.is_none() && gstreamer.elements.has(OURS) {
@@ -74,7 +76,8 @@ fn folders(gstreamer: &GStreamer) -> Vec<PathBuf> {
     let own = own.and_then(|file| file.parent().map(Path::to_owned));
     // GStreamer from pip keeps its plugins in this package, and core elements in another one.
     let bundle = own.as_deref().and_then(|folder| {
-        let packages = folder.ancestors().find(|above| above.file_name().is_some_and(|name| name == "site-packages"))?;
+        let packages =
+            folder.ancestors().find(|above| above.file_name().is_some_and(|name| name == "site-packages"))?;
         Some(packages.join("gstreamer_plugins").join("lib").join("gstreamer-1.0")).filter(|folder| folder.is_dir())
     });
     users_plugins().into_iter().chain(bundle).chain(own).collect()
@@ -95,10 +98,9 @@ fn put(plugin: &Path, folder: &Path) -> std::io::Result<()> {
 }
 
 fn inspected(gstreamer: &GStreamer, put: Option<&Path>, out: &mut Output) -> Result<(), Failure> {
-    let file = gstreamer.detail("tdlink", "Filename").ok_or(Trouble::NoPlugin {
-        gstreamer: gstreamer.bin.clone(),
-        version: gstreamer.version.clone(),
-    })?;
+    let file = gstreamer
+        .detail("tdlink", "Filename")
+        .ok_or(Trouble::NoPlugin { gstreamer: gstreamer.bin.clone(), version: gstreamer.version.clone() })?;
     let version = gstreamer.detail("tdlink", "Version").unwrap_or_default();
     match put {
         Some(folder) => out.line(format_args!("The plugin is in {}.", folder.display()))?,

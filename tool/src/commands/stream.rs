@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::cli::Geometry;
 use crate::failure::Failure;
 use crate::gstreamer::{
-    Codec, Counts, Encoder, Ended, GStreamer, Line, Run, Sound, Trouble, Wire, Wish, audio_encoder, encoders, hear_stop,
-    missing, package, rate, shown, size, sound, stopped,
+    Codec, Counts, Encoder, Ended, GStreamer, Line, Run, Sound, Trouble, Wire, Wish, audio_encoder, encoders,
+    hear_stop, missing, package, rate, shown, size, sound, stopped,
 };
 use crate::output::Output;
 
@@ -113,12 +113,16 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     if let Some(why) = sound.as_ref().and_then(|sound| sound.instead.as_ref()) {
         out.note(format_args!("not TouchDesigner's alone: {why}"));
     }
-    let line = |encoder: Option<&Encoder>| pipeline(&gstreamer, &args, &wire, (num, den), &target, encoder, sound.as_ref());
+    let line =
+        |encoder: Option<&Encoder>| pipeline(&gstreamer, &args, &wire, (num, den), &target, encoder, sound.as_ref());
     if out.is_print() {
         return out.pipeline(&shown(&gstreamer.settings(), "gst-launch-1.0 -e", line(encoders.first())?.words()));
     }
     let name = encoders.first().map_or("the sink's own encoder", |encoder| encoder.name);
-    out.note(format_args!("{}: {}x{} at {fps:.2} a second with {name} to {}; Ctrl-C ends it", wire.name, wire.width, wire.height, args.url));
+    out.note(format_args!(
+        "{}: {}x{} at {fps:.2} a second with {name} to {}; Ctrl-C ends it",
+        wire.name, wire.width, wire.height, args.url
+    ));
     let began = Instant::now();
     let (mut wait, mut failed, mut sum) = (FIRST_WAIT, 0u32, Counts::default());
     loop {

@@ -44,7 +44,13 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     if out.is_print() {
         return out.pipeline(&shown(&gstreamer.settings(), "gst-launch-1.0", line.words()));
     }
-    out.note(format_args!("{}: {}x{} ({}); close the window or press Ctrl-C", wire.name, wire.width, wire.height, wire.protocol.word()));
+    out.note(format_args!(
+        "{}: {}x{} ({}); close the window or press Ctrl-C",
+        wire.name,
+        wire.width,
+        wire.height,
+        wire.protocol.word()
+    ));
     let run = Run { gstreamer: &gstreamer, line: &line, names: &[], frames: None, lasts: None };
     let outcome = run.run(out, |_, _| None)?;
     let counts = outcome.counts.values().next().copied().unwrap_or_default();

@@ -65,7 +65,9 @@ pub fn package(element: &str) -> &'static str {
         "autovideosink" | "videoscale" | "videoconvert" | "videorate" => "gstreamer1.0-plugins-base and -good",
         _ if element.starts_with("nv") => "NVIDIA's driver and gstreamer1.0-plugins-bad",
         _ if element.starts_with("va") => "a graphics driver with VA-API and gstreamer1.0-plugins-bad",
-        _ if element.starts_with("qsv") => "Intel's media driver and GStreamer's installer, or gstreamer1.0-plugins-bad",
+        _ if element.starts_with("qsv") => {
+            "Intel's media driver and GStreamer's installer, or gstreamer1.0-plugins-bad"
+        }
         _ if element.starts_with("mf") || element.starts_with("wasapi2") => "Windows and GStreamer's installer",
         _ if element.starts_with("amf") => "AMD's driver on Windows and GStreamer's installer",
         _ if element.starts_with("vt") || element.starts_with("osx") => "macOS",

@@ -194,7 +194,8 @@ pub fn encoders(gstreamer: &GStreamer, wish: &Wish, only: Option<&str>) -> Resul
 fn impossible(wish: &Wish, kinds: &[&Kind]) -> String {
     let depths = |alpha: bool| {
         let has = |at: usize| kinds.iter().any(|kind| if alpha { kind.alpha[at] } else { kind.plain[at] }.is_some());
-        let found: Vec<&str> = ["8", "10", "12"].iter().enumerate().filter(|(at, _)| has(*at)).map(|(_, d)| *d).collect();
+        let found: Vec<&str> =
+            ["8", "10", "12"].iter().enumerate().filter(|(at, _)| has(*at)).map(|(_, d)| *d).collect();
         found.join(", ")
     };
     let codec = wish.codec.name();
@@ -211,7 +212,8 @@ fn encoder(gstreamer: &GStreamer, name: &'static str, format: &'static str, wish
     let line = Line::default().then(name);
     let line = match name {
         "x264enc" => {
-            let line = line.set("speed-preset", "veryfast").set("bitrate", wish.kbps).set("key-int-max", wish.keyframes);
+            let line =
+                line.set("speed-preset", "veryfast").set("bitrate", wish.kbps).set("key-int-max", wish.keyframes);
             if wish.live {
                 line.set("tune", "zerolatency")
             } else {
@@ -220,7 +222,8 @@ fn encoder(gstreamer: &GStreamer, name: &'static str, format: &'static str, wish
             }
         }
         "x265enc" => {
-            let line = line.set("speed-preset", "superfast").set("bitrate", wish.kbps).set("key-int-max", wish.keyframes);
+            let line =
+                line.set("speed-preset", "superfast").set("bitrate", wish.kbps).set("key-int-max", wish.keyframes);
             let ahead = (wish.fps / 2).clamp(1, 20);
             // Its own frames of look-ahead must be more than its B frames.
             if wish.live || ahead < 6 {

@@ -86,7 +86,11 @@ pub fn shown(settings: &[(&str, OsString)], program: &str, words: &[String]) -> 
     let mut shown = Vec::new();
     for (name, value) in settings {
         let value = value.to_string_lossy();
-        shown.push(if cfg!(windows) { format!("set \"{name}={value}\" &&") } else { format!("{name}={}", word(&value)) });
+        shown.push(if cfg!(windows) {
+            format!("set \"{name}={value}\" &&")
+        } else {
+            format!("{name}={}", word(&value))
+        });
     }
     shown.push(program.to_owned());
     shown.extend(words.iter().map(|text| word(text)));
@@ -109,7 +113,11 @@ fn word_for_sh(text: &str) -> String {
 
 fn word_for_cmd(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-+=./,:@!\\".contains(c);
-    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\\\"")) }
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("\"{}\"", text.replace('"', "\\\""))
+    }
 }
 
 #[cfg(test)]

@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn counters_are_read_by_the_elements_name() {
-        let line = "/GstPipeline:pipeline0/GstTdShmSrc:src0: stats = tdlink-stats, frames=(guint64)12, torn=(guint64)3;";
+        let line =
+            "/GstPipeline:pipeline0/GstTdShmSrc:src0: stats = tdlink-stats, frames=(guint64)12, torn=(guint64)3;";
         let Said::Stats { element, fields } = read(line) else { panic!("{:?}", read(line)) };
         assert_eq!((element.as_str(), fields["frames"].as_str(), fields["torn"].as_str()), ("src0", "12", "3"));
     }

@@ -21,14 +21,14 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use child::{Child, Ended};
-pub use elements::{Elements, package, properties};
+pub use elements::package;
 pub use encoders::{Codec, Encoder, Wish, encoders};
 pub use find::{GStreamer, OURS, program};
-pub use line::{Line, shown, word};
+pub use line::{Line, shown};
 pub use messages::{Fields, Said};
 pub use numbers::{rate, size};
 pub use places::{PLUGIN, plugins_beside_us, users_plugins};
-pub use run::{Counts, Outcome, Run, Why};
+pub use run::{Counts, Run, Why};
 pub use sound::{Sound, audio_encoder, sound};
 pub use stop::{hear_stop, stopped};
 pub use wire::{Wire, missing};

@@ -58,7 +58,9 @@ fn installed() -> Vec<(PathBuf, &'static str)> {
     let at = |name: &str, below: &str| Some(PathBuf::from(std::env::var_os(name)?).join(below));
     if cfg!(windows) {
         // The installer for one user; the one for all users, since 1.28 and before.
-        all.extend(at("LOCALAPPDATA", r"Programs\gstreamer\1.0\msvc_x86_64\bin").map(|path| (path, "installed for you")));
+        all.extend(
+            at("LOCALAPPDATA", r"Programs\gstreamer\1.0\msvc_x86_64\bin").map(|path| (path, "installed for you")),
+        );
         for name in ["ProgramW6432", "ProgramFiles"] {
             all.extend(at(name, r"gstreamer\1.0\msvc_x86_64\bin").map(|path| (path, "installed for all users")));
         }

@@ -46,7 +46,10 @@ pub fn sound(gstreamer: &GStreamer, wanted: &str) -> Result<Option<Sound>, Troub
                 device => from_device(gstreamer, device)?,
             };
             opens(gstreamer, &found).map_err(|why| {
-                Trouble::Wish(format!("--audio {wanted}: {} does not open: {why}; --audio none goes without", found.what))
+                Trouble::Wish(format!(
+                    "--audio {wanted}: {} does not open: {why}; --audio none goes without",
+                    found.what
+                ))
             })?;
             Ok(Some(found))
         }

@@ -14,7 +14,8 @@ static STOPPED: AtomicBool = AtomicBool::new(false);
 /// When the system does not let us hear it.
 pub fn hear_stop() -> Result<(), Failure> {
     static HEARD: LazyLock<Result<(), String>> = LazyLock::new(|| {
-        ctrlc::set_handler(|| STOPPED.store(true, Ordering::SeqCst)).map_err(|err| format!("Ctrl-C cannot be heard: {err}"))
+        ctrlc::set_handler(|| STOPPED.store(true, Ordering::SeqCst))
+            .map_err(|err| format!("Ctrl-C cannot be heard: {err}"))
     });
     HEARD.clone().map_err(Failure::Failed)
 }

@@ -115,10 +115,13 @@ impl Wire {
         } else {
             line
         };
-        line.set_some("origin", geometry.origin.map(|corner| match corner {
-            crate::cli::Corner::BottomLeft => "bottom-left",
-            crate::cli::Corner::TopLeft => "top-left",
-        }))
+        line.set_some(
+            "origin",
+            geometry.origin.map(|corner| match corner {
+                crate::cli::Corner::BottomLeft => "bottom-left",
+                crate::cli::Corner::TopLeft => "top-left",
+            }),
+        )
     }
 }
 

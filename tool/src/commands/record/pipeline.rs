@@ -41,7 +41,8 @@ impl Plan {
         let mut plan = Self { container, encoders: Vec::new(), chosen: 0, rate, sizes: Vec::new(), sound: None };
         plan.take_sizes(args, wires);
         let fps = f64::from(rate.0) / f64::from(rate.1);
-        let largest = plan.sizes.iter().map(|(width, height)| f64::from(*width) * f64::from(*height)).fold(0.0, f64::max);
+        let largest =
+            plan.sizes.iter().map(|(width, height)| f64::from(*width) * f64::from(*height)).fold(0.0, f64::max);
         let kbps = args.bitrate.unwrap_or((largest * fps * BITS_A_PIXEL / 1000.0).clamp(500.0, 100_000.0) as u32);
         // A key frame a second: fragments begin with one.
         let keyframes = (fps.round() as u32).max(1);
@@ -100,10 +101,16 @@ impl Plan {
                 out.note(format_args!("{}: its alpha is not recorded; --alpha keeps it", wire.name));
             }
             if wire.bits > 8 && args.depth.is_none() && args.codec.is_none() {
-                out.note(format_args!("{}: {} bits are recorded as 8; --codec hevc --depth 10 keeps more", wire.name, wire.bits));
+                out.note(format_args!(
+                    "{}: {} bits are recorded as 8; --codec hevc --depth 10 keeps more",
+                    wire.name, wire.bits
+                ));
             }
             if args.offline && wire.protocol != Protocol::Control {
-                out.note(format_args!("{}: --offline: its producer waits for nobody, so frames may be skipped", wire.name));
+                out.note(format_args!(
+                    "{}: --offline: its producer waits for nobody, so frames may be skipped",
+                    wire.name
+                ));
             }
         }
         match &self.sound {
@@ -206,6 +213,9 @@ mod tests {
 
     #[test]
     fn a_buffers_own_file_has_a_name_for_every_system() {
-        assert_eq!(named(Path::new("a/{name}.mkv"), "cudalink_ipc_TD>>Python"), Path::new("a/cudalink_ipc_TD__Python.mkv"));
+        assert_eq!(
+            named(Path::new("a/{name}.mkv"), "cudalink_ipc_TD>>Python"),
+            Path::new("a/cudalink_ipc_TD__Python.mkv")
+        );
     }
 }

@@ -46,7 +46,11 @@ impl Target {
             Self::Srt(_) => matches!(codec, Codec::H264 | Codec::Hevc),
             _ => codec == Codec::H264,
         };
-        if fits { Ok(()) } else { Err(Failure::Usage(format!("--codec {}: expected h264, or hevc over srt", codec.name()))) }
+        if fits {
+            Ok(())
+        } else {
+            Err(Failure::Usage(format!("--codec {}: expected h264, or hevc over srt", codec.name())))
+        }
     }
 
     /// Elements that must be there; of several in one group, one.

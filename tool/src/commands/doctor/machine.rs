@@ -104,7 +104,11 @@ fn gstreamer(found: &mut Findings) {
             found.fine("plugin", format!("{version}, {file}"));
         } else {
             let ours = env!("CARGO_PKG_VERSION");
-            found.odd("plugin", format!("{file} is {version}, this tool is {ours}"), "run \"tdlink setup\" of the newer package");
+            found.odd(
+                "plugin",
+                format!("{file} is {version}, this tool is {ours}"),
+                "run \"tdlink setup\" of the newer package",
+            );
         }
         if let Some(extra) = &gstreamer.extra {
             let text = format!("it lies in {}, where only tdlink tells GStreamer to look", extra.display());
@@ -116,7 +120,8 @@ fn gstreamer(found: &mut Findings) {
         match gstreamer.elements.among(&candidates).as_slice() {
             [] => {
                 let text = format!("none for {}", codec.name());
-                let way = format!("{} has {}", package(candidates[candidates.len() - 1]), candidates[candidates.len() - 1]);
+                let way =
+                    format!("{} has {}", package(candidates[candidates.len() - 1]), candidates[candidates.len() - 1]);
                 if codec == Codec::H264 { found.bad("encoder", text, way) } else { found.odd("encoder", text, way) }
             }
             there => found.fine("encoder", format!("{}: {}", codec.name(), there.join(", "))),
@@ -163,7 +168,10 @@ fn cards(found: &mut Findings) {
         }
     };
     let version = driver.version();
-    found.fine("GPU", format!("the driver does CUDA {}.{}, {} device(s)", version / 1000, version % 1000 / 10, driver.devices()));
+    found.fine(
+        "GPU",
+        format!("the driver does CUDA {}.{}, {} device(s)", version / 1000, version % 1000 / 10, driver.devices()),
+    );
     for device in 0..driver.devices() {
         let name = driver.device_name(device).unwrap_or_else(|err| err.to_string());
         match driver.shares_events(device) {
@@ -173,7 +181,9 @@ fn cards(found: &mut Findings) {
                 format!("{device}: {name} does not share events between processes"),
                 "cuda-link's frames may come half drawn from it; use another card or another driver mode",
             ),
-            Err(err) => found.bad("GPU", format!("{device}: {name}: {err}"), "restart the machine, or renew the driver"),
+            Err(err) => {
+                found.bad("GPU", format!("{device}: {name}: {err}"), "restart the machine, or renew the driver")
+            }
         }
     }
     smi(found, driver.devices());
@@ -209,14 +219,22 @@ fn buffers(found: &mut Findings) {
     let (mut live, mut stale) = (0, 0);
     for buffer in of_ours {
         for trouble in &buffer.trouble {
-            found.odd("buffer", format!("{}: {trouble}", buffer.name), format!("\"tdlink info {}\" shows all of it", buffer.name));
+            found.odd(
+                "buffer",
+                format!("{}: {trouble}", buffer.name),
+                format!("\"tdlink info {}\" shows all of it", buffer.name),
+            );
         }
         live += u32::from(matches!(buffer.state, State::Live | State::Stalled));
         stale += u32::from(buffer.state == State::Stale);
     }
     found.fine("buffer", format!("{live} with a producer"));
     if stale > 0 {
-        found.odd("buffer", format!("{stale} left by producers that have gone"), "\"tdlink clean\" removes what is ours of them");
+        found.odd(
+            "buffer",
+            format!("{stale} left by producers that have gone"),
+            "\"tdlink clean\" removes what is ours of them",
+        );
     }
     for (at, buffer) in there.iter().enumerate() {
         if let Some(other) = there[..at].iter().find(|other| other.name == buffer.name) {
@@ -238,7 +256,8 @@ fn memory(found: &mut Findings) {
         Err(err) => return found.bad("memory", format!("/dev/shm: {err}"), "mount a tmpfs there"),
     }
     let said = ask("df", &["-kP", "/dev/shm"]).unwrap_or_default();
-    let fields: Vec<u64> = said.lines().nth(1).unwrap_or_default().split_whitespace().filter_map(|f| f.parse().ok()).collect();
+    let fields: Vec<u64> =
+        said.lines().nth(1).unwrap_or_default().split_whitespace().filter_map(|f| f.parse().ok()).collect();
     match fields[..] {
         [size, _, free, ..] => {
             let text = format!("/dev/shm: {} MB of {} MB free", free >> 10, size >> 10);
@@ -286,7 +305,9 @@ fn session(found: &mut Findings) {
             "start both in one session (a service and a remote desktop have sessions of their own)",
         ),
         (Some(ours), Some(_)) => found.fine("session", format!("TouchDesigner runs in this session, {ours}")),
-        (None, Some(_)) => found.odd("session", "Windows does not tell this program's session", "nothing, if buffers are seen"),
+        (None, Some(_)) => {
+            found.odd("session", "Windows does not tell this program's session", "nothing, if buffers are seen")
+        }
     }
 }
 
