@@ -43,13 +43,14 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
         .then("video/x-raw,format=RGBA,width=1280,height=720,framerate=60/1")
         .then("timeoverlay")
         .then("tdshmsink")
-        .set("shm-name", &name);
+        .set("shm-name", &name)
+        .set("slots", 4);
     let sender = if gstreamer.elements.has("timeoverlay") { sender } else { without_clock(&name) };
     if out.is_print() {
         return out.pipeline(&shown(&gstreamer.settings(), "gst-launch-1.0 -e", sender.words()));
     }
     out.note(format_args!("{}", gstreamer.describe()));
-    out.note(format_args!("1. a moving picture goes into the buffer \"{name}\", as TouchDesigner would send it"));
+    out.note(format_args!("1. a moving picture goes into the buffer \"{name}\", where TouchDesigner's would be"));
     let child = Child::launch(&gstreamer, sender.words())?;
     let shown = there_and_back(&args, &gstreamer, &name, child, out);
     shown.map(drop)
@@ -63,6 +64,7 @@ fn without_clock(name: &str) -> Line {
         .then("video/x-raw,format=RGBA,width=1280,height=720,framerate=60/1")
         .then("tdshmsink")
         .set("shm-name", name)
+        .set("slots", 4)
 }
 
 fn there_and_back(

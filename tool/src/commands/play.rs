@@ -157,7 +157,9 @@ fn again_and_again(gstreamer: &GStreamer, words: &[String], out: &Output) -> Res
         if let Some(why) = trouble {
             return Err(Failure::Failed(why));
         }
-        out.note("the list is at its end and begins again");
+        if !stopped() {
+            out.note("the film has been played many times; it begins again after a moment");
+        }
     }
     Ok(())
 }

@@ -107,9 +107,9 @@ fn inspected(gstreamer: &GStreamer, put: Option<&Path>, out: &mut Output) -> Res
         None => out.line("The plugin was there already.")?,
     }
     out.line(format_args!("GStreamer knows tdlink {version}: {file}"))?;
-    if version != env!("CARGO_PKG_VERSION") {
+    if gstreamer.other_version().is_some() {
         out.note(format_args!(
-            "this tdlink is {}: another plugin comes first where GStreamer looks; remove {file}",
+            "this tdlink is {}: that plugin comes first where GStreamer looks; remove {file}, or update it",
             env!("CARGO_PKG_VERSION")
         ));
     }

@@ -131,6 +131,13 @@ impl GStreamer {
         Some(value.trim().trim_start_matches(':').trim().to_owned())
     }
 
+    /// The plugin's version as GStreamer says it, if that is not this program's own. Builds from a clone have the commit
+    /// behind it.
+    pub fn other_version(&self) -> Option<String> {
+        let version = self.detail("tdlink", "Version")?;
+        (version.split('-').next() != Some(env!("CARGO_PKG_VERSION"))).then_some(version)
+    }
+
     /// In one line.
     pub fn describe(&self) -> String {
         format!("GStreamer {} in {} ({})", self.version, self.bin.display(), self.chosen)

@@ -100,7 +100,7 @@ fn gstreamer(found: &mut Findings) {
     } else {
         let file = gstreamer.detail("tdlink", "Filename").unwrap_or_default();
         let version = gstreamer.detail("tdlink", "Version").unwrap_or_default();
-        if version == env!("CARGO_PKG_VERSION") {
+        if gstreamer.other_version().is_none() {
             found.fine("plugin", format!("{version}, {file}"));
         } else {
             let ours = env!("CARGO_PKG_VERSION");
