@@ -69,6 +69,7 @@ impl ObjectImpl for ShmSrc {
         src.set_live(true);
         src.set_format(gst::Format::Time);
         src.set_element_flags(gst::ElementFlags::PROVIDE_CLOCK | gst::ElementFlags::REQUIRE_CLOCK);
+        live::announce(src.upcast_ref());
     }
 
     fn properties() -> &'static [glib::ParamSpec] {

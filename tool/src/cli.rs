@@ -31,6 +31,38 @@ pub struct Cli {
 pub enum Command {
     /// Every buffer that lives on this machine
     List(list::Args),
+    /// Everything that a buffer's header says, and what is wrong with it
+    Info(info::Args),
+    /// How often frames come
+    Hz(rates::Args),
+    /// How many bytes a second that is
+    Bw(rates::Args),
+    /// One frame as a PNG file
+    Snapshot(snapshot::Args),
+    /// Rates, latency, losses, readers and a coarse picture, live
+    Watch(watch::Args),
+    /// Publishes a picture whose every fault can be told
+    Testcard(testcard::Args),
+    /// Reads the test card in a buffer and names what is wrong, and what mends it
+    Doctor(doctor::Args),
+    /// Removes what producers left that died
+    Clean(clean::Args),
+    /// Prints what a shell completes this command with
+    Completions(manual::CompletionArgs),
+    /// Prints the manual page, or writes all of them
+    Man(manual::ManArgs),
+    /// Buffers into a file that plays
+    Record(record::Args),
+    /// A buffer to a server, a player or the network
+    Stream(stream::Args),
+    /// A file, an address or a camera into a buffer
+    Play(play::Args),
+    /// A buffer in a window
+    View(view::Args),
+    /// Puts the plugin where this machine's GStreamer looks
+    Setup(setup::Args),
+    /// There and back without TouchDesigner: a buffer becomes a film, the film a buffer
+    Demo(demo::Args),
 }
 
 /// What headerless bytes are.

@@ -4,9 +4,12 @@
 //! Exit codes: 0 fine, 1 not found, 2 usage, 3 failure.
 
 mod buffer;
+mod card;
 mod cli;
 mod commands;
 mod failure;
+mod gstreamer;
+mod measure;
 mod output;
 
 use std::process::ExitCode;

@@ -74,6 +74,13 @@ impl Output {
         let _ = writeln!(stderr().lock(), "tdlink: {note}");
     }
 
+    /// A line that the next one writes over, for whoever looks on.
+    pub fn progress(&self, state: impl Display) {
+        if self.is_terminal() && stderr().is_terminal() {
+            let _ = write!(stderr().lock(), "\r\x1b[K{state}");
+        }
+    }
+
     /// Says why it did not work.
     pub fn failed(&self, failure: &Failure) {
         if self.json {
@@ -82,5 +89,30 @@ impl Output {
         } else {
             self.note(failure);
         }
+    }
+}
+
+/// A word as the shell of this system takes it: TouchDesigner's names have `>>` in them, which would redirect.
+pub fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-./:=,+@%".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    match cfg!(windows) {
+        true => format!("\"{}\"", word.replace('"', "\\\"")),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_name_that_would_redirect_is_quoted() {
+        assert_eq!(quoted("cam1"), "cam1");
+        assert_eq!(quoted("cudalink_ipc_TD>>Python"), "'cudalink_ipc_TD>>Python'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+        assert_eq!(quoted(""), "''");
     }
 }

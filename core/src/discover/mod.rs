@@ -10,6 +10,8 @@
 
 mod control;
 mod cudalink;
+mod fields;
+mod guess;
 mod touch;
 mod users;
 
@@ -18,6 +20,8 @@ use std::time::Duration;
 
 pub use control::{Control, Newest, Row};
 pub use cudalink::CudaLink;
+pub use fields::{FieldLine, fields};
+pub use guess::{Guess, geometries};
 pub use touch::Touch;
 pub use users::Program;
 

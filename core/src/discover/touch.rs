@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{Detail, Found, State, options, refusal, touch_beside};
 use crate::frame::{FrameDesc, Origin};
 use crate::protocol::touch::{
-    HEADER_BYTES, Header, HeaderError, INFO_BYTES, Info, InfoError, InfoLayout, PREFIX, Pixel, Postfix, TouchNames,
+    HEADER_BYTES, Header, HeaderError, INFO_BYTES, Info, InfoError, InfoLayout, PREFIX, Pixel, TouchNames,
 };
 use crate::segment::{Listed, Segment, SegmentError};
 
@@ -50,7 +50,7 @@ pub(super) fn take(listed: &mut Vec<Listed>) -> Vec<Found> {
 pub(super) fn look(typed: &str) -> Option<Found> {
     let names = TouchNames::new(typed).ok()?;
     let info = read_info(&names).and_then(Result::ok);
-    let postfix = info.as_ref().map(|info| info.postfix.clone()).unwrap_or_else(Postfix::default);
+    let postfix = info.as_ref().map(|info| info.postfix.clone()).unwrap_or_default();
     let listed = super::stands(&names.data(&postfix).ok()?)?;
     Some(read(names.typed(), &listed, info))
 }

@@ -21,6 +21,7 @@ mod guard;
 mod heap;
 #[cfg(target_os = "linux")]
 mod holders;
+mod interrupt;
 #[cfg(target_os = "linux")]
 mod linux;
 mod listing;
@@ -62,6 +63,7 @@ pub use control::{ControlSegment, MAX_ROWS, PixelSegment, RowClaim, remove_pixel
 pub use error::{AccessError, SegmentError};
 #[cfg(target_os = "linux")]
 pub(crate) use holders::{used_by_others, users};
+pub use interrupt::interrupt;
 #[cfg(all(windows, any(test, feature = "test-util")))]
 pub use listing::session_objects;
 pub use listing::{Listed, control_names, live_names, nearest, sort_by_nearness};

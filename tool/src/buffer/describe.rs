@@ -4,9 +4,14 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tdlink_core::discover::{Found, Program};
-use tdlink_core::frame::Origin;
+use tdlink_core::discover::{Found, Look, Program, Protocol};
+use tdlink_core::frame::{ChannelOrder, Origin};
 use tdlink_core::protocol::control::Ratio;
+
+use super::locate::find;
+use crate::cli::Geometry;
+use crate::failure::Failure;
+use crate::output::quoted;
 
 /// `60`, `59.94`: frames per second.
 pub fn rate(rate: Ratio) -> String {
@@ -60,4 +65,27 @@ pub fn value(found: &Found) -> Value {
         "age-ms": found.age.map(|age| age.as_millis() as u64),
         "trouble": found.trouble,
     })
+}
+
+/// The `gst-launch-1.0` line that reads the buffer, and hands it to `rest`.
+pub fn pipeline(name: &str, geometry: &Geometry, rest: &str) -> Result<String, Failure> {
+    let found = find(name, Look::Segments)?;
+    let mut line = match found.protocol() {
+        Protocol::CudaLink => format!("gst-launch-1.0 tdcudaipcsrc shm-name={}", quoted(name)),
+        Protocol::Raw | Protocol::Control | Protocol::Touch => {
+            format!("gst-launch-1.0 tdshmsrc shm-name={}", quoted(name))
+        }
+    };
+    if found.protocol() == Protocol::Raw {
+        let desc = geometry.of(&found)?;
+        let (format, order) = (desc.format, if desc.format.order == ChannelOrder::Rgba { "rgba" } else { "bgra" });
+        line += &format!(
+            " width={} height={} channels={} sample-type={} channel-order={order}",
+            desc.width, desc.height, format.channels, format.sample
+        );
+    }
+    if let Some(corner) = geometry.origin {
+        line += &format!(" origin={}", origin(corner.into()));
+    }
+    Ok(format!("{line} ! {rest}"))
 }
