@@ -7,14 +7,19 @@
 //! | `tdshmsrc` | reads a shared buffer that TouchDesigner or Python writes |
 //! | `tdcudaipcsink` | writes video into shared GPU memory that TouchDesigner or Python reads by cuda-link |
 //! | `tdcudaipcsrc` | reads shared GPU memory that TouchDesigner or Python writes by cuda-link |
+//!
+//! The device provider `tdlinkdeviceprovider` lists the buffers that the sources can read.
 
 mod cudaipcsink;
 mod cudaipcsrc;
+mod cudaproperties;
+mod device;
 mod diagnostics;
 mod enums;
 mod gstcuda;
 mod gstshm;
 mod live;
+mod provider;
 mod rows;
 mod run;
 mod shmsink;
@@ -31,7 +36,8 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     shmsink::register(plugin)?;
     shmsrc::register(plugin)?;
     cudaipcsink::register(plugin)?;
-    cudaipcsrc::register(plugin)
+    cudaipcsrc::register(plugin)?;
+    provider::register(plugin)
 }
 
 gst::plugin_define!(

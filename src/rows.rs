@@ -28,11 +28,6 @@ impl Frames {
         }
     }
 
-    /// Bytes of a row after it.
-    pub fn target_row(&self) -> usize {
-        self.row_bytes.1
-    }
-
     /// Converts the frame at the beginning of `from`, rows `pitches.0` bytes apart, to one in `to`, rows `pitches.1` bytes
     /// apart. The last row of either needs no padding.
     ///

@@ -7,7 +7,7 @@ use crate::gstcuda::CAPS_FEATURE;
 use gst_video::{VideoColorMatrix, VideoColorPrimaries, VideoColorRange, VideoColorimetry, VideoTransferFunction};
 use tdlink_core::{
     frame::{ChannelOrder, Fourth, PixelFormat, SampleType},
-    pixels::Transfer,
+    pixels::{Converter, Options, Transfer},
 };
 
 /// Every packed format that we speak, its name and its pixel. The float ones exist from GStreamer 1.30 on.
@@ -78,8 +78,12 @@ pub fn template_caps() -> gst::Caps {
     gst_video::VideoCapsBuilder::new().format_list(KNOWN.iter().map(|(format, _)| *format)).build()
 }
 
-/// Formats that memory of a CUDA device can have, in every GStreamer.
-pub const DEVICE_FORMATS: [gst_video::VideoFormat; 6] = [
+/// Formats that memory of a CUDA device can have, in every GStreamer. Those that encoders take as they are come first:
+/// given R, G and B they would make the first of them by BT.601, whatever caps say.
+pub const DEVICE_FORMATS: [gst_video::VideoFormat; 9] = [
+    gst_video::VideoFormat::Nv12,
+    gst_video::VideoFormat::P01010le,
+    gst_video::VideoFormat::Rgb10a2Le,
     gst_video::VideoFormat::Rgba,
     gst_video::VideoFormat::Bgra,
     gst_video::VideoFormat::Rgbx,
@@ -87,6 +91,48 @@ pub const DEVICE_FORMATS: [gst_video::VideoFormat; 6] = [
     gst_video::VideoFormat::Rgb,
     gst_video::VideoFormat::Bgr,
 ];
+
+/// The formats of [`DEVICE_FORMATS`] in the order in which pixels from the wire are offered as them: those of encoders,
+/// the deeper ones first where 8 bits lose something (`deep`, or a wire of more than 8), then the nearest to the wire's own.
+pub fn device_formats_for(wire: PixelFormat, deep: bool) -> Vec<gst_video::VideoFormat> {
+    use gst_video::VideoFormat::{Nv12, P01010le, Rgb10a2Le};
+    let encoders =
+        if deep || wire.sample != SampleType::U8 { [P01010le, Rgb10a2Le, Nv12] } else { [Nv12, P01010le, Rgb10a2Le] };
+    let mut packed: Vec<_> =
+        DEVICE_FORMATS.into_iter().filter_map(|format| Some((format, pixel_format(format)?))).collect();
+    packed.sort_by_key(|(_, to)| distance(wire, *to));
+    encoders.into_iter().chain(packed.into_iter().map(|(format, _)| format)).collect()
+}
+
+/// The planes of a frame: bytes of a row without padding, and rows.
+pub fn planes(info: &gst_video::VideoInfo) -> Option<Vec<(usize, usize)>> {
+    let components = || 0..u8::try_from(info.n_components()).unwrap_or_default();
+    let shape = |plane| {
+        let first = components().find(|component| info.comp_plane(*component) == plane)?;
+        let pixel = usize::try_from(info.comp_pstride(first)).ok()?;
+        Some(((info.comp_width(first) as usize).checked_mul(pixel)?, info.comp_height(first) as usize))
+    };
+    (0..info.n_planes()).map(shape).collect()
+}
+
+/// The bytes of black, opaque where there is alpha, of which rows of each plane consist.
+pub fn black(info: &gst_video::VideoInfo) -> Option<Vec<Vec<u8>>> {
+    use gst_video::VideoFormat::{Nv12, P01010le, Rgb10a2Le};
+    let full = info.colorimetry().range() == VideoColorRange::Range0_255;
+    Some(match info.format() {
+        Nv12 => vec![vec![if full { 0 } else { 16 }], vec![128, 128]],
+        // 10 bits, in the upper ones of 16.
+        P01010le => vec![vec![0, if full { 0 } else { 16 }], vec![0, 128, 0, 128]],
+        Rgb10a2Le => vec![vec![0, 0, 0, 0xC0]],
+        format => {
+            let pixel = pixel_format(format)?;
+            let mut black = vec![0; pixel.bytes()];
+            let grey = PixelFormat { channels: 1, sample: SampleType::U8, ..pixel };
+            Converter::new(grey, pixel, Options::default()).row(&[0], &mut black).ok()?;
+            vec![black]
+        }
+    })
+}
 
 /// Everything that the pads of both CUDA elements can carry, device memory first.
 pub fn template_caps_with_device() -> gst::Caps {
@@ -100,16 +146,17 @@ pub fn is_device(caps: &gst::CapsRef) -> bool {
     caps.features(0).is_some_and(|features| features.contains(CAPS_FEATURE))
 }
 
-/// What the pixels mean after `transfer`, when the wire says nothing else: sRGB, which is what TouchDesigner's
-/// fixed-point textures hold unless a project asks for a working colour space.
-pub fn colorimetry_after(transfer: Transfer) -> VideoColorimetry {
-    let function = match transfer {
-        Transfer::Passthrough | Transfer::LinearToSrgb => VideoTransferFunction::Srgb,
-        Transfer::SrgbToLinear => VideoTransferFunction::Gamma10,
-        Transfer::LinearToPq => VideoTransferFunction::Smpte2084,
-        Transfer::LinearToHlg => VideoTransferFunction::AribStdB67,
+/// What the pixels mean after `transfer`, of which the wire says `wire`. Where it says nothing they are sRGB, which is what
+/// TouchDesigner's fixed-point textures hold unless a project asks for a working colour space.
+pub fn colorimetry_after(transfer: Transfer, wire: Option<&VideoColorimetry>) -> VideoColorimetry {
+    let primaries = wire.map_or(VideoColorPrimaries::Bt709, VideoColorimetry::primaries);
+    let (function, primaries) = match transfer {
+        Transfer::Passthrough | Transfer::LinearToSrgb => (VideoTransferFunction::Srgb, primaries),
+        Transfer::SrgbToLinear => (VideoTransferFunction::Gamma10, primaries),
+        Transfer::LinearToPq => (VideoTransferFunction::Smpte2084, VideoColorPrimaries::Bt2020),
+        Transfer::LinearToHlg => (VideoTransferFunction::AribStdB67, VideoColorPrimaries::Bt2020),
     };
-    VideoColorimetry::new(VideoColorRange::Range0_255, VideoColorMatrix::Rgb, function, VideoColorPrimaries::Bt709)
+    VideoColorimetry::new(VideoColorRange::Range0_255, VideoColorMatrix::Rgb, function, primaries)
 }
 
 /// A buffer that is no frame of `info`: both sizes.

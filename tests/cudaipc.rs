@@ -276,7 +276,9 @@ fn an_imported_frame_that_is_held_for_too_long_is_counted() {
 fn size_and_format_change_in_the_middle() {
     let name = Name::new("change");
     let mut sender = Sender::start(&SLOW);
-    let run = Run::new(&format!("tdcudaipcsrc name=s shm-name={name} keepalive=0 ! appsink name=k sync=false"));
+    // On the device it would be what encoders take, of the same wire.
+    let run =
+        Run::new(&format!("tdcudaipcsrc name=s shm-name={name} keepalive=0 ! video/x-raw ! appsink name=k sync=false"));
     run.play();
     let form = |(format, width, height): (&str, u32, u32)| caps(format, width, height);
     let forms = [("RGBA", 64, 48), ("RGBA", 320, 240), ("BGR", 320, 240), ("GRAY16_LE", 31, 17), ("BGRA", 640, 360)];
@@ -287,7 +289,7 @@ fn size_and_format_change_in_the_middle() {
             sender.order(&format!("caps {}", form(next_form)), "caps set");
         }
         sender.peer.say(&format!("send {from} 30 60"));
-        // What the device makes of it is downstream's first choice; its own pixels come back whatever they are called.
+        // Its own pixels come back whatever they are called.
         let caps = form(next_form).parse::<gst::Caps>().expect("the test gives caps");
         let sent = VideoInfo::from_caps(&caps).expect("they are video caps");
         let shape = |info: &VideoInfo| (info.width(), info.height(), info.comp_pstride(0));

@@ -36,7 +36,7 @@ fn sending(name: &str) -> String {
 
 fn receiving(name: &str, options: &str) -> String {
     format!(
-        "tdcudaipcsrc name=s shm-name={name} keepalive=0 {options} ! video/x-raw(memory:CUDAMemory) ! cudadownload ! appsink name=k sync=false max-buffers=4 drop=true"
+        "tdcudaipcsrc name=s shm-name={name} keepalive=0 {options} ! video/x-raw(memory:CUDAMemory),format=BGRA ! cudadownload ! appsink name=k sync=false max-buffers=4 drop=true"
     )
 }
 

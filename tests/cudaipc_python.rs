@@ -116,9 +116,14 @@ fn every_type_and_number_of_components_of_a_python_sender_arrives() {
         ("float32", 4, ",format=RGBA64_LE"),
         ("float32", 2, ",format=RGBA"),
         ("float32", 1, ",format=GRAY16_LE"),
-        // By download and upload: a pipeline of the device alone is no reason to fail.
         ("float32", 4, "(memory:CUDAMemory),format=RGBA"),
+        ("float16", 3, "(memory:CUDAMemory),format=RGB"),
+        ("uint16", 2, "(memory:CUDAMemory),format=BGRA"),
         ("uint8", 1, "(memory:CUDAMemory),format=RGBA"),
+        ("bfloat16", 4, "(memory:CUDAMemory),format=RGBA"),
+        ("bfloat16", 1, "(memory:CUDAMemory),format=RGB"),
+        // The host has no name for it: the device converts, and the host gets what comes out.
+        ("bfloat16", 3, ",format=RGBA"),
     ] {
         let name = Name::new(&format!("py-{dtype}-{comps}"));
         let download = if format.starts_with('(') { "! cudadownload" } else { "" };
@@ -143,12 +148,32 @@ fn every_type_and_number_of_components_of_a_python_sender_arrives() {
 
 #[test]
 #[ignore = "needs a CUDA driver and runtime: cargo xtask emulated -- cargo test --test cudaipc_python -- --ignored"]
+fn grey_with_alpha_is_grey_with_alpha() {
+    for format in ["(memory:CUDAMemory),format=RGBA ! cudadownload", ",format=RGBA"] {
+        let name = Name::new("py-mono-alpha");
+        let run = Run::playing(&format!(
+            "tdcudaipcsrc name=s shm-name={name} keepalive=0 ! video/x-raw{format} ! appsink name=k sync=false"
+        ));
+        let mut python = peer(&format!("send {name} --size 67x31 --comps 2 --flags 2 --first 1000 --frames 1 --steps"));
+        python.say("");
+        let (picture, _) = frames::pull(&run, "k");
+        let wire = flipped(&numbered(1000, 67, 31, 2), 67 * 2);
+        let right: Vec<u8> = wire.chunks(2).flat_map(|pixel| [pixel[0], pixel[0], pixel[0], pixel[1]]).collect();
+        assert!(picture == right, "{format}: grey is in three components, alpha in the fourth");
+        run.assert_no_error();
+        run.stop();
+        python.wait(PATIENCE);
+    }
+}
+
+#[test]
+#[ignore = "needs a CUDA driver and runtime: cargo xtask emulated -- cargo test --test cudaipc_python -- --ignored"]
 fn frames_that_no_video_format_has_are_an_error_that_says_so() {
-    let name = Name::new("py-bf16");
+    let name = Name::new("py-int8");
     let run = Run::playing(&format!("tdcudaipcsrc name=s shm-name={name} ! fakesink"));
-    let mut python = peer(&format!("send {name} --dtype bfloat16 --frames 20"));
+    let mut python = peer(&format!("send {name} --dtype int8 --frames 20"));
     let error = run.wait_error(PATIENCE);
-    assert!(error.contains("bfloat16") && error.contains("float16"), "{error}");
+    assert!(error.contains("int8") && error.contains("float16"), "{error}");
     run.stop();
     python.wait(PATIENCE);
 }

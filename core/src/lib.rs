@@ -13,6 +13,7 @@ compile_error!("every wire format here is little-endian and is shared in place: 
 
 #[allow(unsafe_code)] // calls the CUDA driver
 pub mod cuda;
+pub mod discover;
 pub mod field;
 pub mod frame;
 pub mod pixels;

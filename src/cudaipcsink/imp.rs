@@ -15,6 +15,7 @@ use tdlink_core::{
 
 use super::{output::Output, settings::Settings, trouble::Trouble};
 use crate::{
+    device,
     gstcuda::{self, ContextSlot, Gpu},
     run::Run,
     video,
@@ -154,10 +155,12 @@ impl BaseSinkImpl for CudaIpcSink {
             gst::loggable_error!(CAT, "{text}")
         };
         let info = VideoInfo::from_caps(caps).map_err(|err| refused(format!("{caps} are no video caps: {err}")))?;
-        let from = video::pixel_format(info.format())
-            .ok_or_else(|| refused(format!("{} is not among the template's formats", info.format())))?;
+        let on_device = video::is_device(caps);
+        if on_device && device::picture(&info).is_none() || !on_device && video::pixel_format(info.format()).is_none() {
+            return Err(refused(format!("{caps}: neither this format nor this colorimetry can be read")));
+        }
         let published = self.output.with(|output| {
-            if let Some(desc) = output.publish(info, from)? {
+            if let Some(desc) = output.publish(info)? {
                 self.announce(output.name(), &desc);
             }
             Ok(())

@@ -6,6 +6,9 @@
  * component, cuda-link's Python package, and `tdcudaipcsrc`. Pixels never leave the GPU when they come as
  * `memory:CUDAMemory`; what comes in system memory is uploaded.
  *
+ * Frames of NV12, P010_10LE and RGB10A2_LE, as decoders give them, become colour on the wire. `sample-type` and `channels`
+ * say what stands there; else it is what caps have, and 16 bits where those have 10.
+ *
  * Row 0 is the bottom row unless `origin=top-left`, and 8-bit colour with alpha is written as BGRA unless
  * `channel-order=rgba`: that is how TouchDesigner takes it. Both happen within the one copy.
  *

@@ -3,16 +3,17 @@
 
 use std::sync::Arc;
 
-use gst_video::{VideoInfo, prelude::*};
+use gst_video::VideoInfo;
 use tdlink_core::{
-    cuda::{self, Rows, rows_u8},
-    frame::{Fourth, FrameDesc, Origin, PixelFormat},
+    cuda,
+    frame::{FrameDesc, Origin},
     protocol::cudalink::{Producer, ProducerOptions},
     segment::{Published, SegmentName},
 };
 
 use super::{settings::Settings, staging::Staging, trouble::Trouble};
 use crate::{
+    device::Work,
     gstcuda::{self, Gpu, Mapped},
     video,
 };
@@ -31,9 +32,10 @@ pub struct Output {
 struct Ring {
     producer: Producer,
     info: VideoInfo,
-    from: PixelFormat,
     desc: FrameDesc,
-    /// Made when the first frame comes from system memory.
+    /// What the device does to frames of the caps; `None` for those that are never on it.
+    work: Option<Work>,
+    /// Made when the first frame comes from elsewhere.
     staging: Option<Staging>,
     /// Upstream's stream that the last frame was copied on, if it was not ours.
     theirs: Option<cuda::Stream>,
@@ -55,15 +57,16 @@ impl Output {
         self.ring.as_ref().map(|ring| ring.desc)
     }
 
-    /// Makes the ring for frames of `info`, whose pixels are `from`, or offers other frames under the same name. Gives
-    /// their description when it is another one than before.
-    pub fn publish(&mut self, info: VideoInfo, from: PixelFormat) -> Result<Option<FrameDesc>, Trouble> {
-        let desc = self.settings.desc(&info, from);
+    /// Makes the ring for frames of `info`, or offers other frames under the same name. Gives their description when it is
+    /// another one than before.
+    pub fn publish(&mut self, info: VideoInfo) -> Result<Option<FrameDesc>, Trouble> {
+        let desc = self.settings.desc(&info);
+        let work = Work::to_wire(&info, desc.format.into(), desc.origin != Origin::TopLeft);
         let same = self.desc() == Some(desc);
         match &mut self.ring {
             Some(ring) => {
                 ring.producer.set_frame(desc)?;
-                (ring.info, ring.from, ring.desc, ring.staging) = (info, from, desc, None);
+                (ring.info, ring.work, ring.desc, ring.staging) = (info, work, desc, None);
             }
             None => {
                 let options = ProducerOptions {
@@ -74,7 +77,7 @@ impl Output {
                 };
                 let producer = Producer::create(&self.name, self.gpu.context(), desc, &options)?;
                 tracing::info!("{}: {:?}", self.name, producer.acquired());
-                self.ring = Some(Ring { producer, info, from, desc, staging: None, theirs: None });
+                self.ring = Some(Ring { producer, info, work, desc, staging: None, theirs: None });
             }
         }
         Ok((!same).then_some(desc))
@@ -89,10 +92,9 @@ impl Output {
             return Err(Trouble::Taken(self.name.clone()));
         }
         let on_device = self.gpu.gst().is_some_and(|context| gstcuda::is_of(frame, context));
-        if on_device {
-            ring.copy(frame, &self.gpu)?;
-        } else {
-            ring.upload(frame, &self.gpu)?;
+        match ring.work.filter(|_| on_device) {
+            Some(work) => ring.copy(work, frame, &self.gpu)?,
+            None => ring.upload(frame, &self.gpu)?,
         }
         Ok(published)
     }
@@ -114,7 +116,7 @@ impl Output {
 
 impl Ring {
     /// From device memory of our context.
-    fn copy(&mut self, frame: &gst::Buffer, gpu: &Gpu) -> Result<(), Trouble> {
+    fn copy(&mut self, work: Work, frame: &gst::Buffer, gpu: &Gpu) -> Result<(), Trouble> {
         let unmapped = || Trouble::Frame(video::unmapped(frame, &self.info));
         let mapped = Mapped::read(frame, &self.info).ok_or_else(unmapped)?;
         // On the stream on which the memory was written our copy comes after that, and before what is written there next:
@@ -128,13 +130,7 @@ impl Ring {
         }
         let stream = self.theirs.as_ref().unwrap_or(gpu.stream());
         let slot = self.producer.begin()?;
-        let rows = Rows {
-            bytes_per_pixel: self.from.channels.into(),
-            flip: self.desc.origin != Origin::TopLeft,
-            swap: self.from.order != self.desc.format.order,
-            opaque: self.from.fourth == Fourth::Padding,
-        };
-        rows_u8(slot.plane()?, mapped.plane(), rows, stream)?;
+        work.run(&[slot.plane()?], &mapped.planes(), stream)?;
         slot.publish(stream)?;
         if self.theirs.is_none() {
             // Memory without a stream (before 1.24) is free for its next user when we return.
@@ -150,13 +146,11 @@ impl Ring {
     fn upload(&mut self, frame: &gst::Buffer, gpu: &Gpu) -> Result<(), Trouble> {
         let unmapped = || Trouble::Frame(video::unmapped(frame, &self.info));
         let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(frame, &self.info).map_err(|_| unmapped())?;
-        let stride = usize::try_from(mapped.plane_stride()[0]).map_err(|_| unmapped())?;
-        let rows = mapped.plane_data(0).map_err(|_| unmapped())?;
         let staging = match &mut self.staging {
             Some(staging) => staging,
-            none => none.insert(Staging::new(gpu.context(), self.from, self.desc)?),
+            none => none.insert(Staging::new(gpu.context(), &self.info, self.desc, self.work)?),
         };
-        staging.fill(rows, stride)?;
+        staging.fill(&mapped)?;
         if let Some(theirs) = self.theirs.take() {
             theirs.synchronize()?;
         }

@@ -11,11 +11,13 @@ use gst_video::VideoInfo;
 use tdlink_core::{
     cuda::CudaError,
     frame::{ChannelOrder, FrameDesc, Origin, PixelFormat, SampleType},
+    pixels::WireSample,
     protocol::cudalink::{ConsumeError, Consumer, Frame, Interrupt, Wait, Watch},
     segment::{self, OpenOptions, SegmentName, wait::Waiter},
 };
 
 use super::{
+    convert::Incoming,
     ring::{Failure, Open, wire},
     settings::Settings,
     shared::Shared,
@@ -143,22 +145,13 @@ impl CudaFeed {
         Ok(self.describe(wire))
     }
 
-    /// What is odd about the frames, in words.
-    fn oddity(&self) -> Option<String> {
-        let mono_alpha = self.open.as_ref()?.consumer.description().is_mono_alpha();
-        mono_alpha.then(|| {
-            format!(
-                "{:?} has grey pictures with alpha, for which there is no video format: grey comes as red, and alpha as green",
-                self.name.as_str()
-            )
-        })
-    }
-
-    fn describe(&self, wire: FrameDesc) -> FeedDesc {
+    fn describe(&self, wire: Incoming) -> FeedDesc {
+        let on_device = self.shared.gpu().is_some_and(|gpu| gpu.gst().is_some());
         FeedDesc {
             name: self.name.to_string(),
-            wire,
-            formats: video::formats_for(wire.format),
+            wire: wire.desc,
+            sample_type: (wire.pixels.sample == WireSample::Bf16).then_some("bf16"),
+            offers: wire.offers(&self.settings, on_device),
             framerate: None,
             most: MOST.into(),
             sampling: None,
@@ -284,7 +277,7 @@ impl Feed for CudaFeed {
             Err(Unfound::Gone) => return Attach::NotYet("no GPU could be asked".into()),
         };
         match found {
-            Ok(desc) => Attach::Attached { desc, warning: self.oddity() },
+            Ok(desc) => Attach::Attached { desc, warning: None },
             Err(message) => Attach::Failed(message),
         }
     }
@@ -299,12 +292,8 @@ impl Feed for CudaFeed {
         let caps = pad.peer_query_caps(Some(&video::template_caps_with_device()));
         let side = |name: &str| caps.structure(0)?.get::<i32>(name).ok().and_then(|side| u32::try_from(side).ok());
         let format = PixelFormat::new(SampleType::U8, 4, ChannelOrder::Bgra)?;
-        Some(self.describe(FrameDesc {
-            width: side("width")?,
-            height: side("height")?,
-            format,
-            origin: Origin::TopLeft,
-        }))
+        let desc = FrameDesc { width: side("width")?, height: side("height")?, format, origin: Origin::TopLeft };
+        Some(self.describe(Incoming { desc, pixels: format.into() }))
     }
 
     fn name(&self) -> String {

@@ -7,7 +7,7 @@ use gst_base::{prelude::*, subclass::base_src::CreateSuccess, subclass::prelude:
 use gst_video::VideoInfo;
 use tdlink_core::segment::{SegmentName, wait::Waiter};
 
-use super::{convert, feed::CudaFeed, settings::Settings, shared::Shared};
+use super::{feed::CudaFeed, settings::Settings, shared::Shared};
 use crate::{
     gstcuda,
     live::{self, Base, Changes, Engine, FeedDesc, Host, LiveSettings, Negotiated},
@@ -48,6 +48,7 @@ impl ObjectImpl for CudaIpcSrc {
         src.set_live(true);
         src.set_format(gst::Format::Time);
         src.set_element_flags(gst::ElementFlags::PROVIDE_CLOCK | gst::ElementFlags::REQUIRE_CLOCK);
+        live::announce(src.upcast_ref());
     }
 
     fn properties() -> &'static [glib::ParamSpec] {
@@ -206,9 +207,7 @@ impl BaseSrcImpl for CudaIpcSrc {
 impl Host for CudaIpcSrc {
     fn negotiate(&self, feed: &FeedDesc, settings: &LiveSettings) -> Result<Negotiated, gst::FlowError> {
         let pad = self.obj().static_pad("src").ok_or(gst::FlowError::Error)?;
-        let on_device = self.shared.gpu().is_some_and(|gpu| gpu.gst().is_some());
-        let offers = convert::offers(feed.wire.format, settings, on_device);
-        let (caps, negotiated) = live::negotiate_offers(&pad, feed, &offers, settings).map_err(|message| {
+        let (caps, negotiated) = live::negotiate(&pad, feed, settings).map_err(|message| {
             self.post_error_message(message);
             gst::FlowError::NotNegotiated
         })?;
@@ -231,10 +230,7 @@ impl Host for CudaIpcSrc {
     }
 
     fn running_time_at(&self, ns: u64) -> Result<gst::ClockTime, gst::FlowError> {
-        match self.base.running_time_on_clock(self.obj().upcast_ref(), ns) {
-            Some(at) => Ok(at),
-            None => Ok(self.running_time()?.saturating_sub(live::age(ns))),
-        }
+        self.base.running_time_at(self.obj().upcast_ref(), ns, |message| self.fail(message))
     }
 
     fn flushing(&self) -> bool {
@@ -250,11 +246,7 @@ impl Host for CudaIpcSrc {
     }
 
     fn post(&self, structure: gst::Structure) {
-        gst::info!(CAT, imp = self, "{structure}");
-        let message = gst::message::Element::builder(structure).src(&*self.obj()).build();
-        if self.obj().post_message(message).is_err() {
-            gst::debug!(CAT, imp = self, "no bus to post on");
-        }
+        self.base.post(*CAT, self.obj().upcast_ref(), structure);
     }
 
     // Hashes are of bytes that a CPU sees: this source makes none.

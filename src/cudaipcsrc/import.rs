@@ -8,12 +8,12 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use gst_video::VideoInfo;
 use tdlink_core::{
-    cuda::Rows,
     protocol::cudalink::{ConsumeError, Consumer, Frame, Interrupt, Published, Watch},
     segment::{OpenOptions, SegmentName},
 };
 
 use crate::{
+    device::Work,
     gstcuda::{self, Gpu, GstStream},
     live::Stats,
 };
@@ -62,7 +62,7 @@ impl Lender {
         name: &SegmentName,
         consumer: &Consumer,
         info: &VideoInfo,
-        rows: Rows,
+        work: Work,
         gpu: Arc<Gpu>,
         stream: Option<GstStream>,
         stats: Arc<Stats>,
@@ -71,6 +71,7 @@ impl Lender {
             let version = gst::version_string();
             return Err(format!("{version} cannot take foreign device memory, 1.24 and newer can"));
         }
+        let Work::Rows(rows) = work else { return Err("downstream takes other pixels than the ring holds".into()) };
         if rows.flip {
             return Err("the ring's rows stand on their head (origin=top-left on both sides keeps them upright)".into());
         }

@@ -6,8 +6,10 @@
  * cuda-link's component, cuda-link's Python package, or `tdcudaipcsink`. It waits for the producer, follows it over
  * restarts and other sizes, and never pushes a frame that may have been overwritten while it was copied.
  *
- * Frames come as `memory:CUDAMemory` where downstream takes that and CUDA caps can name the pixels; otherwise they are
- * downloaded and converted.
+ * Frames come as `memory:CUDAMemory` where downstream takes that: as NV12, P010_10LE or RGB10A2_LE, which encoders take
+ * as they are, or as RGB of 8 bits. The device makes them of whatever the wire has, 8, 16 or 32 bits and 1 to 4
+ * components, in one pass that turns the picture and does `alpha` and `transfer`, too. Caps say the matrix and range of
+ * NV12 and P010_10LE; downstream may ask for others by `colorimetry`. In system memory frames come converted.
  *
  * With `io-mode=import` (GStreamer 1.24 or newer) the producer's slots are pushed without a copy. The producer does not
  * wait for readers: a frame that is held for longer than its ring goes round is overwritten, which `stats` counts.
@@ -18,6 +20,7 @@
  *
  * |[
  * gst-launch-1.0 -e tdcudaipcsrc ! nvh264enc ! h264parse ! mp4mux ! filesink location=td.mp4
+ * gst-launch-1.0 -e tdcudaipcsrc transfer=linear-to-pq ! "video/x-raw(memory:CUDAMemory),format=P010_10LE" ! nvh265enc ! h265parse ! mp4mux ! filesink location=hdr.mp4
  * gst-launch-1.0 tdcudaipcsrc shm-name="cudalink_ipc_TD>>Python" ! videoconvert ! autovideosink
  * ]|
  *

@@ -8,19 +8,21 @@ use std::{
 
 use gst_video::{VideoInfo, prelude::*};
 use tdlink_core::{
-    cuda::{CudaError, Event, Rows, Stream, rows_u8},
-    frame::{ChannelOrder, FrameDesc, Origin, PixelFormat},
-    protocol::cudalink::{ConsumeError, Consumer, Frame, Interrupt},
+    cuda::{CudaError, Event, Stream},
+    frame::{ChannelOrder, FrameDesc, Origin, PixelFormat, SampleType},
+    pixels::{Components, Wire, WireSample},
+    protocol::cudalink::{ConsumeError, Consumer, Format, Frame, Interrupt},
     segment::{SegmentName, monotonic_ns},
 };
 
 use super::{
-    convert::{self, ByHost, HostError},
+    convert::{ByHost, HostError, Incoming, OverHost, work},
     import::Lender,
     settings::Settings,
     shared::Shared,
 };
 use crate::{
+    device::Work,
     enums::{CudaChannelOrder, CudaIoMode},
     gstcuda::{self, Mapped},
     live::{Made, Stats},
@@ -39,7 +41,7 @@ pub struct Open {
     pub consumer: Consumer,
     /// Where its memory is open.
     reader: Reader,
-    pub wire: FrameDesc,
+    pub wire: Incoming,
     way: Way,
     /// Slots are pushed as they lie.
     pub lender: Option<Lender>,
@@ -59,10 +61,12 @@ struct Reader {
 /// How frames get into buffers.
 #[derive(Debug)]
 pub enum Way {
-    /// The device copies.
-    Device(Rows),
-    /// Through the host; made with the first frame.
-    Host { to: PixelFormat, on_device: bool, by: Option<Box<ByHost>> },
+    /// The device makes them where they are to be.
+    Device(Work),
+    /// The device makes them, and they go over the host. Made with the first frame.
+    OverHost { work: Work, on_device: bool, by: Option<Box<OverHost>> },
+    /// The host makes them of what it downloads. Made with the first frame.
+    Host { to: PixelFormat, by: Option<Box<ByHost>> },
 }
 
 /// Why a frame did not get into a buffer.
@@ -91,7 +95,7 @@ impl From<HostError> for Failure {
     fn from(err: HostError) -> Self {
         match err {
             HostError::Cuda(err) => err.into(),
-            HostError::Row(err) => Self::Message(gst::error_msg!(gst::ResourceError::Read, ("{err}"))),
+            err => Self::Message(gst::error_msg!(gst::ResourceError::Read, ("{err}"))),
         }
     }
 }
@@ -108,9 +112,9 @@ impl Open {
     ///
     /// # Errors
     /// The driver's refusal.
-    pub fn new(consumer: Consumer, wire: FrameDesc) -> Result<Self, CudaError> {
+    pub fn new(consumer: Consumer, wire: Incoming) -> Result<Self, CudaError> {
         let reader = Reader::new(&consumer)?;
-        let way = Way::Host { to: wire.format, on_device: false, by: None };
+        let way = Way::Host { to: wire.desc.format, by: None };
         let (skipped, rivals) = (consumer.skipped(), consumer.rivals());
         Ok(Self { consumer, reader, wire, way, lender: None, stuck: false, skipped, rivals })
     }
@@ -134,8 +138,8 @@ impl Open {
                 "this process has the producer's memory open in another CUDA context than this pipeline's, so that they go through the host; an application that gives all its pipelines one context keeps them on the GPU".into()
             }
             _ if !import => return None,
-            (Way::Device(rows), Some(gpu)) => {
-                match Lender::new(name, &self.consumer, info, *rows, gpu, shared.stream(), stats) {
+            (Way::Device(work), Some(gpu)) => {
+                match Lender::new(name, &self.consumer, info, *work, gpu, shared.stream(), stats) {
                     Ok(lender) => {
                         self.lender = Some(lender);
                         return None;
@@ -144,7 +148,7 @@ impl Open {
                 }
             }
             (_, None) => "downstream takes system memory".into(),
-            (Way::Host { .. }, Some(_)) => "downstream takes other pixels than the ring holds".into(),
+            (_, Some(_)) => "downstream takes other pixels than the ring holds".into(),
         };
         let frames = format!("frames of {:?}", name.as_str());
         let said = if import { format!("io-mode=import: {frames} are copied nevertheless") } else { frames };
@@ -154,15 +158,17 @@ impl Open {
     /// Frames are to be read as the pipeline has agreed on.
     pub fn target(&mut self, shared: &Shared, settings: &Settings) {
         let Some(info) = shared.info() else { return };
-        let Some(to) = video::pixel_format(info.format()) else { return };
-        let options = settings.live.pixel_options();
-        let flip = self.wire.origin != Origin::TopLeft;
+        let options = settings.live.pixel_options(None);
         let on_device = shared.is_on_device();
         let gpu = shared.gpu().filter(|_| on_device);
         let same = gpu.as_ref().is_some_and(|gpu| gpu.context().is(self.consumer.context()));
-        self.way = match convert::device_rows(self.wire.format, to, flip, options).filter(|_| same) {
-            Some(rows) => Way::Device(rows),
-            None => Way::Host { to, on_device, by: None },
+        let plain = video::pixel_format(info.format()).filter(|_| !on_device && self.wire.is_plain());
+        self.way = match (plain, work(self.wire, &info, options)) {
+            (Some(to), _) => Way::Host { to, by: None },
+            (None, Some(work)) if same => Way::Device(work),
+            (None, Some(work)) => Way::OverHost { work, on_device, by: None },
+            // No such caps were offered.
+            (None, None) => return,
         };
     }
 
@@ -192,26 +198,26 @@ impl Open {
     ) -> Result<bool, Failure> {
         let unmapped = video::unmapped(buffer, info);
         self.ready(frame, interrupt)?;
+        let options = settings.live.pixel_options(None);
+        let context = self.consumer.context();
         match &mut self.way {
-            Way::Device(rows) => {
+            Way::Device(work) => {
                 // In the stream in which others use that memory.
-                let theirs = gstcuda::stream_of(buffer).map(|stream| stream.cuda(self.consumer.context()));
+                let theirs = gstcuda::stream_of(buffer).map(|stream| stream.cuda(context));
                 let stream = theirs.as_ref().unwrap_or(&self.reader.stream);
                 let Some(mapped) = Mapped::write(buffer, info) else { return Err(Failure::Message(unmapped)) };
-                rows_u8(mapped.plane(), frame.plane, *rows, stream)?;
+                work.run(&mapped.planes(), &[frame.plane], stream)?;
                 self.reader.done.record(stream)?;
                 self.reader.done.synchronize()?;
                 Ok(self.consumer.still_whole(frame)?)
             }
-            Way::Host { to, on_device, by } => {
+            Way::OverHost { work, on_device, by } => {
+                let gpu = shared.gpu().filter(|_| *on_device);
                 let by = match by {
                     Some(by) => by,
                     none => {
-                        let gpu = shared.gpu().filter(|_| *on_device);
-                        let up = gpu.as_ref().map(|gpu| gpu.context());
-                        let options = settings.live.pixel_options();
-                        let made = ByHost::new(self.consumer.context(), self.wire, *to, up, options)?;
-                        none.insert(Box::new(made))
+                        let to = gpu.as_ref().map(|gpu| gpu.context());
+                        none.insert(Box::new(OverHost::new(context, *work, info, to)?))
                     }
                 };
                 by.download(frame.plane, &self.reader.stream)?;
@@ -220,21 +226,38 @@ impl Open {
                 if !self.consumer.still_whole(frame)? {
                     return Ok(false);
                 }
-                if *on_device {
-                    let gpu = shared.gpu().ok_or_else(|| Failure::Message(unmapped.clone()))?;
-                    // Whoever had the buffer before may still be at work in its stream.
-                    let theirs = gstcuda::stream_of(buffer).map(|stream| stream.cuda(gpu.context()));
-                    let stream = theirs.as_ref().unwrap_or(gpu.stream());
-                    let Some(mapped) = Mapped::write(buffer, info) else { return Err(Failure::Message(unmapped)) };
-                    by.upload(mapped.plane(), stream)?;
-                    stream.synchronize()?;
-                } else {
-                    let mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info);
-                    let Ok(mut mapped) = mapped else { return Err(Failure::Message(unmapped)) };
-                    let stride = usize::try_from(mapped.plane_stride()[0]).unwrap_or_default();
-                    let Ok(rows) = mapped.plane_data_mut(0) else { return Err(Failure::Message(unmapped)) };
-                    by.write(rows, stride)?;
+                match gpu {
+                    Some(gpu) => {
+                        // Whoever had the buffer before may still be at work in its stream.
+                        let theirs = gstcuda::stream_of(buffer).map(|stream| stream.cuda(gpu.context()));
+                        let stream = theirs.as_ref().unwrap_or(gpu.stream());
+                        let Some(mapped) = Mapped::write(buffer, info) else { return Err(Failure::Message(unmapped)) };
+                        by.upload(&mapped.planes(), stream)?;
+                        stream.synchronize()?;
+                    }
+                    None => {
+                        let mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info);
+                        by.write(&mut mapped.map_err(|_| Failure::Message(unmapped))?)?;
+                    }
                 }
+                Ok(true)
+            }
+            Way::Host { to, by } => {
+                let by = match by {
+                    Some(by) => by,
+                    none => none.insert(Box::new(ByHost::new(context, self.wire.desc, *to, options)?)),
+                };
+                by.download(frame.plane, &self.reader.stream)?;
+                self.reader.done.record(&self.reader.stream)?;
+                self.reader.done.synchronize()?;
+                if !self.consumer.still_whole(frame)? {
+                    return Ok(false);
+                }
+                let mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info);
+                let Ok(mut mapped) = mapped else { return Err(Failure::Message(unmapped)) };
+                let stride = usize::try_from(mapped.plane_stride()[0]).unwrap_or_default();
+                let Ok(rows) = mapped.plane_data_mut(0) else { return Err(Failure::Message(unmapped)) };
+                by.write(rows, stride)?;
                 Ok(true)
             }
         }
@@ -257,23 +280,33 @@ impl Open {
 }
 
 /// What a frame is on the wire, and as the user says.
-pub fn wire(consumer: &Consumer, settings: &Settings, name: &SegmentName) -> Result<FrameDesc, gst::ErrorMessage> {
+pub fn wire(consumer: &Consumer, settings: &Settings, name: &SegmentName) -> Result<Incoming, gst::ErrorMessage> {
     let description = consumer.description();
     let order = match settings.channel_order {
-        CudaChannelOrder::Auto => None,
-        CudaChannelOrder::Rgba => Some(ChannelOrder::Rgba),
-        CudaChannelOrder::Bgra => Some(ChannelOrder::Bgra),
+        CudaChannelOrder::Auto => description.order(),
+        CudaChannelOrder::Rgba => ChannelOrder::Rgba,
+        CudaChannelOrder::Bgra => ChannelOrder::Bgra,
     };
-    let format = description.pixel_format(order).ok_or_else(|| {
+    let (sample, on_wire) = match (description.format.sample(), description.format) {
+        (Some(sample), _) => (Some(sample), WireSample::from(sample)),
+        (None, Format::Bf16) => (Some(SampleType::F16), WireSample::Bf16),
+        (None, _) => (None, WireSample::U8),
+    };
+    let format = sample.and_then(|sample| PixelFormat::new(sample, description.channels, order)).ok_or_else(|| {
         gst::error_msg!(
             gst::StreamError::Format,
             (
-                "{:?} has frames of {description}, for which there are no video formats; right would be uint8, uint16, float16 or float32",
+                "{:?} has frames of {description}, for which there are no video formats; right would be uint8, uint16, float16, bfloat16 or float32",
                 name.as_str()
             )
         )
     })?;
+    let mut pixels = Wire { sample: on_wire, ..Wire::from(format) };
+    if description.is_mono_alpha() {
+        pixels.components = Components::GreyAlpha;
+    }
     // The wire does not say where its first row stands: as TouchDesigner has it.
     let origin = settings.live.origin.or(Origin::BottomLeft);
-    Ok(FrameDesc { width: description.width, height: description.height, format, origin })
+    let desc = FrameDesc { width: description.width, height: description.height, format, origin };
+    Ok(Incoming { desc, pixels })
 }

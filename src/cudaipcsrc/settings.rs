@@ -4,6 +4,7 @@
 use gst::{glib, prelude::*};
 
 use crate::{
+    cudaproperties,
     enums::{CudaChannelOrder, CudaIoMode},
     live::LiveSettings,
     uri,
@@ -41,30 +42,14 @@ impl uri::Properties for Settings {
     fn param_specs() -> Vec<glib::ParamSpec> {
         let d = Self::default();
         let mut specs = vec![
-            glib::ParamSpecString::builder("shm-name")
-                .nick("Shared memory name")
-                .blurb("cuda-link's name of the buffer; the default is what TouchDesigner's sender writes. Quote it for the shell: it has >> in it")
-                .default_value(Some(d.shm_name.as_str()))
-                .mutable_ready()
-                .build(),
-            glib::ParamSpecInt::builder("cuda-device-id")
-                .nick("CUDA device")
-                .blurb("Number of the GPU; −1: the pipeline's, else the one on which the producer's handles open")
-                .minimum(-1)
-                .maximum(i32::MAX)
-                .default_value(d.device)
-                .mutable_ready()
-                .build(),
+            cudaproperties::shm_name(&d.shm_name, "TouchDesigner's sender writes"),
+            cudaproperties::device("the one on which the producer's handles open"),
             glib::ParamSpecEnum::builder_with_default("io-mode", d.io_mode)
                 .nick("I/O mode")
                 .blurb("Whether frames are copied or the producer's slots pushed as they lie")
                 .mutable_ready()
                 .build(),
-            glib::ParamSpecEnum::builder_with_default("channel-order", d.channel_order)
-                .nick("Channel order")
-                .blurb("Order of colour components on the wire")
-                .mutable_ready()
-                .build(),
+            cudaproperties::channel_order(),
         ];
         specs.extend(LiveSettings::param_specs());
         specs

@@ -16,6 +16,7 @@ use super::{
     GstContext, GstStream,
     library::{GstCudaMemory, library},
 };
+use crate::video;
 
 /// What caps of such buffers carry.
 pub const CAPS_FEATURE: &str = "memory:CUDAMemory";
@@ -92,9 +93,8 @@ unsafe fn mark(memory: *mut gst::ffi::GstMemory, flags: u32) {
 #[derive(Debug)]
 pub struct Mapped<'a> {
     frame: GstVideoFrame,
-    /// Of the frame that was asked for: the buffer itself may say that it has more.
-    row_bytes: usize,
-    rows: usize,
+    /// Bytes of a row and rows of each plane of the frame that was asked for: the buffer itself may say that it has more.
+    planes: Vec<(usize, usize)>,
     _buffer: PhantomData<&'a gst::BufferRef>,
 }
 
@@ -110,11 +110,10 @@ impl<'a> Mapped<'a> {
     }
 
     fn map(buffer: &'a gst::BufferRef, info: &VideoInfo, flags: gst::ffi::GstMapFlags) -> Option<Self> {
-        if !is_cuda(buffer) || info.n_planes() != 1 {
+        if !is_cuda(buffer) {
             return None;
         }
-        let pixel_bytes = usize::try_from(info.comp_pstride(0)).ok()?;
-        let (row_bytes, rows) = ((info.width() as usize).checked_mul(pixel_bytes)?, info.height() as usize);
+        let planes = video::planes(info)?;
         let mut frame = MaybeUninit::uninit();
         let info: *const gst_video::ffi::GstVideoInfo = info.to_glib_none().0;
         let flags = flags | MAP_CUDA | NO_REF;
@@ -127,30 +126,35 @@ impl<'a> Mapped<'a> {
         }
         // SAFETY: a call that succeeds has filled all of it.
         let frame = unsafe { frame.assume_init() };
-        let mapped = Self { frame, row_bytes, rows, _buffer: PhantomData };
-        mapped.is_there().then_some(mapped)
+        let mapped = Self { frame, planes, _buffer: PhantomData };
+        (0..mapped.planes.len()).all(|plane| mapped.is_there(plane)).then_some(mapped)
     }
 
-    /// Whether all rows lie in what was mapped. A buffer's own words of it are another element's, and nobody has checked
-    /// them. Rows that stand on their head, or overlap, are nobody's.
-    fn is_there(&self) -> bool {
+    /// Whether all rows of a plane lie in what was mapped. A buffer's own words of it are another element's, and nobody has
+    /// checked them. Rows that stand on their head, or overlap, are nobody's.
+    fn is_there(&self, plane: usize) -> bool {
+        // All planes lie in one memory.
         let map = &self.frame.map[0];
+        let (row_bytes, rows) = self.planes[plane];
         let end = || {
-            let skip = (self.frame.data[0] as usize).checked_sub(map.data as usize)?;
-            let last = self.pitch().checked_mul(self.rows.checked_sub(1)?)?;
-            skip.checked_add(last)?.checked_add(self.row_bytes)
+            let skip = (self.frame.data[plane] as usize).checked_sub(map.data as usize)?;
+            let last = self.pitch(plane).checked_mul(rows.checked_sub(1)?)?;
+            skip.checked_add(last)?.checked_add(row_bytes)
         };
-        self.row_bytes > 0 && self.pitch() >= self.row_bytes && end().is_some_and(|end| end <= map.size)
+        row_bytes > 0 && self.pitch(plane) >= row_bytes && end().is_some_and(|end| end <= map.size)
     }
 
-    fn pitch(&self) -> usize {
-        usize::try_from(self.frame.info.stride[0]).unwrap_or_default()
+    fn pitch(&self, plane: usize) -> usize {
+        usize::try_from(self.frame.info.stride[plane]).unwrap_or_default()
     }
 
-    /// Its rows, for streams of the memory's context. They stay as long as the buffer's memory does.
-    pub fn plane(&self) -> cuda::Plane {
-        // SAFETY: GStreamer has mapped these rows for the device, and `is_there` found all of them in what it mapped.
-        unsafe { cuda::Plane::raw(self.frame.data[0] as u64, self.pitch(), self.row_bytes, self.rows) }
+    /// The rows of each plane, for streams of the memory's context. They stay as long as the buffer's memory does.
+    pub fn planes(&self) -> Vec<cuda::Plane> {
+        let plane = |(at, (row_bytes, rows)): (usize, &(usize, usize))| {
+            // SAFETY: GStreamer has mapped these rows for the device, and `is_there` found all of them in what it mapped.
+            unsafe { cuda::Plane::raw(self.frame.data[at] as u64, self.pitch(at), *row_bytes, *rows) }
+        };
+        self.planes.iter().enumerate().map(plane).collect()
     }
 }
 

@@ -23,7 +23,7 @@ unsafe extern "C" fn let_go(guard: *mut c_void) {
 
 /// `len` bytes of device memory at `address` as a frame of `info`, whose rows lie `pitch` bytes apart. What was done to
 /// it is ordered on `stream`; `guard` is dropped with the last reference, after that. `None`: not before 1.24, not for
-/// other formats than every library takes, and not for frames larger than `len`.
+/// other formats than every library takes or with more than one plane, and not for frames larger than `len`.
 pub fn wrap(
     context: &GstContext,
     stream: &GstStream,
@@ -35,6 +35,7 @@ pub fn wrap(
     let functions = library().ok()?.newer.as_ref()?;
     let size = pitch.checked_mul(info.height() as usize).filter(|size| *size <= len)?;
     if !DEVICE_FORMATS.contains(&info.format())
+        || info.n_planes() != 1
         || pitch < info.width() as usize * usize::try_from(info.comp_pstride(0)).ok()?
     {
         return None;

@@ -147,15 +147,35 @@ impl Base {
         }
     }
 
-    /// The running time at `ns` of the monotonic clock, if the pipeline's clock is that one.
-    pub fn running_time_on_clock(&self, src: &gst_base::BaseSrc, ns: u64) -> Option<gst::ClockTime> {
-        let base = src.base_time()?;
-        src.clock().as_ref().filter(|clock| time::is_monotonic(clock))?;
-        Some(gst::ClockTime::from_nseconds(ns.saturating_sub(base.nseconds())))
+    /// The running time at `ns` of the monotonic clock; zero for what was before it began. Where the pipeline's clock is
+    /// another one, by how long ago that was.
+    ///
+    /// # Errors
+    /// As of [`Base::running_time`].
+    pub fn running_time_at(
+        &self,
+        src: &gst_base::BaseSrc,
+        ns: u64,
+        fail: impl Fn(gst::ErrorMessage) -> gst::FlowError,
+    ) -> Result<gst::ClockTime, gst::FlowError> {
+        let is_monotonic = src.clock().as_ref().is_some_and(time::is_monotonic);
+        match src.base_time().filter(|_| is_monotonic) {
+            Some(base) => Ok(gst::ClockTime::from_nseconds(ns.saturating_sub(base.nseconds()))),
+            None => Ok(self.running_time(src, fail)?.saturating_sub(age(ns))),
+        }
+    }
+
+    /// Posts an element message, and writes it to the log of `category`.
+    pub fn post(&self, category: gst::DebugCategory, src: &gst_base::BaseSrc, structure: gst::Structure) {
+        gst::info!(category, obj = src, "{structure}");
+        let message = gst::message::Element::builder(structure).src(src).build();
+        if src.post_message(message).is_err() {
+            gst::debug!(category, obj = src, "no bus to post on");
+        }
     }
 }
 
 /// How long ago `ns` of the monotonic clock was.
-pub fn age(ns: u64) -> gst::ClockTime {
+fn age(ns: u64) -> gst::ClockTime {
     gst::ClockTime::from_nseconds(monotonic_ns().saturating_sub(ns))
 }

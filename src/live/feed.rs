@@ -4,8 +4,10 @@
 use std::time::{Duration, Instant};
 
 use gst::glib;
-use gst_video::{VideoColorimetry, VideoFormat, VideoInfo};
+use gst_video::{VideoColorimetry, VideoInfo};
 use tdlink_core::{frame::FrameDesc, segment::wait::Waiter};
+
+use super::Offer;
 
 /// What a wire says about the frames of one producer.
 #[derive(Debug, Clone)]
@@ -14,8 +16,10 @@ pub struct FeedDesc {
     pub name: String,
     /// Frames as they stand on the wire.
     pub wire: FrameDesc,
-    /// What they can be pushed as, the nearest first.
-    pub formats: Vec<VideoFormat>,
+    /// The type of their samples, where a frame has no name for it.
+    pub sample_type: Option<&'static str>,
+    /// What they can be pushed as, the best first.
+    pub offers: Vec<Offer>,
     /// The producer's nominal rate, where the wire carries one.
     pub framerate: Option<gst::Fraction>,
     /// Most frames per second that can come as they are produced.
@@ -41,7 +45,8 @@ impl FeedDesc {
             |desc: &Self| desc.extras.iter().map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>();
         self.name == other.name
             && self.wire == other.wire
-            && self.formats == other.formats
+            && self.sample_type == other.sample_type
+            && self.offers == other.offers
             && self.framerate == other.framerate
             && self.most == other.most
             && self.sampling == other.sampling

@@ -6,6 +6,7 @@
 //! knows one wire; a [`Host`] is the element. All of it runs on the element's streaming thread.
 
 mod base;
+mod colour;
 mod engine;
 mod feed;
 mod negotiate;
@@ -14,10 +15,10 @@ mod pool;
 mod settings;
 mod stats;
 
-pub use base::{Base, age};
+pub use base::Base;
 pub use engine::{Changes, Engine};
 pub use feed::{Attach, Feed, FeedDesc, Host, Leased, Made, News, Read, Standing};
-pub use negotiate::{Negotiated, Offer, negotiate, negotiate_offers};
+pub use negotiate::{Negotiated, Offer, negotiate};
 pub use pool::choose as choose_pool;
 pub use settings::LiveSettings;
-pub use stats::Stats;
+pub use stats::{Stats, announce};

@@ -2,14 +2,11 @@
 //! Caps of a source: what the wire has, cut down to what downstream takes.
 
 use gst::prelude::*;
-use gst_video::{VideoColorimetry, VideoFormat, VideoInfo};
+use gst_video::{VideoChromaSite, VideoFormat, VideoFormatInfo, VideoInfo};
+use tdlink_core::frame::PixelFormat;
 
-use super::{FeedDesc, LiveSettings};
-use crate::{
-    enums::{Pacing, Transfer},
-    gstcuda::CAPS_FEATURE,
-    video,
-};
+use super::{FeedDesc, LiveSettings, colour};
+use crate::{enums::Pacing, gstcuda::CAPS_FEATURE, video};
 
 /// The agreed form of the stream.
 #[derive(Debug, Clone)]
@@ -31,15 +28,22 @@ pub struct Offer {
     pub format: VideoFormat,
 }
 
+impl Offer {
+    /// What the host makes of pixels `wire`, the nearest to their own form first.
+    pub fn of_host(wire: PixelFormat) -> Vec<Self> {
+        video::formats_for(wire).into_iter().map(|format| Self { device: false, format }).collect()
+    }
+}
+
 const ZERO: (i32, i32) = (0, 1);
 
 /// Caps for these frames, the best first, before downstream is asked.
-fn caps_for(feed: &FeedDesc, offers: &[Offer], settings: &LiveSettings) -> gst::Caps {
+fn caps_for(feed: &FeedDesc, settings: &LiveSettings) -> gst::Caps {
     let mut caps = gst::Caps::new_empty();
     {
         let caps = caps.get_mut().expect("caps that were just made");
         for rate in rates(feed, settings) {
-            for Offer { device, format } in offers {
+            for Offer { device, format } in &feed.offers {
                 let mut structure = gst::Structure::builder("video/x-raw")
                     .field("format", format.to_str())
                     .field("width", feed.wire.width.cast_signed())
@@ -59,8 +63,17 @@ fn caps_for(feed: &FeedDesc, offers: &[Offer], settings: &LiveSettings) -> gst::
                         gst::FractionRange::new(gst::Fraction::new(1, i32::MAX), gst::Fraction::new(i32::MAX, 1)),
                     ),
                 }
-                if let Some(colorimetry) = colorimetry(feed, settings, *format) {
-                    structure.set("colorimetry", colorimetry);
+                match &colour::colorimetries(feed, settings, *format)[..] {
+                    [] => {}
+                    [one] => structure.set("colorimetry", one),
+                    several => structure.set("colorimetry", gst::List::new(several)),
+                }
+                if VideoFormatInfo::from_format(*format).w_sub().iter().any(|sub| *sub > 0) {
+                    // Each Cb and Cr is the mean of four pixels, and stands between them.
+                    structure.set("chroma-site", VideoChromaSite::JPEG.to_str().as_str());
+                }
+                for (name, value) in colour::light(feed, settings) {
+                    structure.set(name, value);
                 }
                 for (name, value) in &feed.extras {
                     structure.set_value(name, value.clone());
@@ -103,49 +116,16 @@ fn rates(feed: &FeedDesc, settings: &LiveSettings) -> Vec<Rate> {
     }
 }
 
-fn colorimetry(feed: &FeedDesc, settings: &LiveSettings, format: VideoFormat) -> Option<String> {
-    if !settings.colorimetry.is_empty() {
-        return Some(settings.colorimetry.clone());
-    }
-    if let Some(said) = &feed.colorimetry
-        && settings.transfer == Transfer::Passthrough
-    {
-        return Some(written(said));
-    }
-    // Grey has no primaries and no matrix to speak of: GStreamer's own default stands, unless light was changed.
-    let grey = video::pixel_format(format).is_some_and(|pixel| pixel.channels == 1);
-    (!grey || settings.transfer != Transfer::Passthrough)
-        .then(|| written(&video::colorimetry_after(settings.transfer.into())))
-}
-
-fn written(colorimetry: &VideoColorimetry) -> String {
-    colorimetry.to_string()
-}
-
-/// Agrees with downstream of `pad` on one of the feed's formats in system memory, without setting anything yet.
+/// Agrees with downstream of `pad` on one of the feed's offers, without setting anything yet.
 ///
 /// # Errors
-/// When downstream takes none of what the wire has: says both.
+/// When downstream takes none of them: says both.
 pub fn negotiate(
     pad: &gst::Pad,
     feed: &FeedDesc,
     settings: &LiveSettings,
 ) -> Result<(gst::Caps, Negotiated), gst::ErrorMessage> {
-    let offers: Vec<_> = feed.formats.iter().map(|format| Offer { device: false, format: *format }).collect();
-    negotiate_offers(pad, feed, &offers, settings)
-}
-
-/// The same for `offers`, the best first.
-///
-/// # Errors
-/// When downstream takes none of them: says both.
-pub fn negotiate_offers(
-    pad: &gst::Pad,
-    feed: &FeedDesc,
-    offers: &[Offer],
-    settings: &LiveSettings,
-) -> Result<(gst::Caps, Negotiated), gst::ErrorMessage> {
-    let offered = caps_for(feed, offers, settings);
+    let offered = caps_for(feed, settings);
     let taken = pad.peer_query_caps(Some(&offered));
     let mut agreed = offered.intersect_with_mode(&taken, gst::CapsIntersectMode::First);
     if agreed.is_empty() {

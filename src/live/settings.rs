@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use gst::{glib, prelude::*};
-use gst_video::VideoColorimetry;
+use gst_video::{VideoColorPrimaries, VideoColorimetry};
 use tdlink_core::pixels;
 
 use crate::enums::{Alpha, OnDisconnect, Origin, Pacing, TimestampMode, Transfer, WhileWaiting};
@@ -210,12 +210,20 @@ impl LiveSettings {
         Ok(())
     }
 
-    /// The conversion that alpha and transfer ask for.
-    pub fn pixel_options(&self) -> pixels::Options {
+    /// The conversion that alpha and transfer ask for, of pixels of which the wire says `wire`.
+    ///
+    /// The signals of BT.2100 have BT.2020's primaries: pixels that have them already keep them.
+    pub fn pixel_options(&self, wire: Option<&VideoColorimetry>) -> pixels::Options {
+        let wide = wire.is_some_and(|wire| wire.primaries() == VideoColorPrimaries::Bt2020);
+        let gamut = match self.transfer {
+            Transfer::LinearToPq | Transfer::LinearToHlg if !wide => pixels::Gamut::Bt709ToBt2020,
+            _ => pixels::Gamut::Passthrough,
+        };
         pixels::Options {
             alpha: self.alpha.into(),
             transfer: self.transfer.into(),
             reference_white: self.reference_white,
+            gamut,
         }
     }
 

@@ -2,9 +2,17 @@
 //! Counters of a source: written by the streaming thread, read by anyone.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
+
+use gst::prelude::*;
+
+/// How often the counters are announced.
+const ANNOUNCED: Duration = Duration::from_secs(1);
 
 /// What a source has done since it was started.
 #[derive(Debug)]
@@ -97,6 +105,28 @@ impl Stats {
             .field("wake-jitter-us", self.wake_jitter_us.load(Relaxed))
             .build()
     }
+}
+
+/// Notifies of `stats` about once a second while buffers go out, and a last time before the end of the stream: whoever
+/// watches properties, as `gst-launch-1.0 -v` does, sees what was skipped and torn.
+pub fn announce(src: &gst_base::BaseSrc) {
+    let Some(pad) = src.static_pad("src") else { return };
+    let (src, said) = (src.downgrade(), Mutex::new(Instant::now()));
+    let mask = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    pad.add_probe(mask, move |_, info| {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = match &info.data {
+            Some(gst::PadProbeData::Event(event)) => event.type_() == gst::EventType::Eos,
+            _ => said.elapsed() >= ANNOUNCED,
+        };
+        if due {
+            *said = Instant::now();
+            if let Some(src) = src.upgrade() {
+                src.notify("stats");
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -20,7 +20,7 @@ use super::{hash::Hasher, settings::Settings, wire::Converted};
 use crate::{
     enums::IoMode,
     gstshm,
-    live::{FeedDesc, Leased, Made, News, Read, Standing},
+    live::{FeedDesc, Leased, Made, News, Offer, Read, Standing},
     spec, video,
 };
 
@@ -160,7 +160,8 @@ impl ControlFeed {
         FeedDesc {
             name: self.name.to_string(),
             wire,
-            formats: video::formats_for(wire.format),
+            sample_type: None,
+            offers: Offer::of_host(wire.format),
             framerate: spec::fraction(spec.framerate),
             most: spec::fraction(spec.max_framerate).unwrap_or_else(|| super::feed::MOST.into()),
             sampling: None,
@@ -212,7 +213,7 @@ impl ControlFeed {
         let description = consumer.description();
         let spec = &description.spec;
         let wire = self.desc(spec);
-        let options = self.settings.live.pixel_options();
+        let options = self.settings.live.pixel_options(spec::colorimetry(spec.colorimetry).as_ref());
         let same = wire.format == to
             && wire.origin == Origin::TopLeft
             && options.alpha == pixels::Alpha::Passthrough

@@ -20,7 +20,7 @@ use super::{
     wire::Converted,
 };
 use crate::{
-    live::{Attach, Feed, FeedDesc, News, Read, Standing},
+    live::{Attach, Feed, FeedDesc, News, Offer, Read, Standing},
     video,
 };
 
@@ -90,7 +90,8 @@ impl RawFeed {
         FeedDesc {
             name: self.name.to_string(),
             wire: layout.desc,
-            formats: video::formats_for(layout.desc.format),
+            sample_type: None,
+            offers: Offer::of_host(layout.desc.format),
             framerate: None,
             most: MOST.into(),
             sampling: Some(SAMPLING.into()),
@@ -168,7 +169,7 @@ impl Feed for RawFeed {
             Err(missing) => return self.without_geometry(missing),
         };
         // Until caps are agreed on, as on the wire.
-        let options = self.settings.live.pixel_options();
+        let options = self.settings.live.pixel_options(None);
         match Consumer::attach(&self.name, layout, layout.desc.format, options, self.open_options()) {
             Ok(consumer) => self.accept(consumer, &layout),
             Err(ConsumeError::Segment(err @ (SegmentError::NotFound { .. } | SegmentError::Empty { .. }))) => {
@@ -255,7 +256,7 @@ impl Feed for RawFeed {
         if let (Some(consumer), Some(pixel), Ok(layout)) =
             (&mut self.consumer, video::pixel_format(info.format()), &self.layout)
         {
-            let options = self.settings.live.pixel_options();
+            let options = self.settings.live.pixel_options(None);
             self.hashed = Hasher::new(self.settings.hashing())
                 .map(|hasher| (hasher, Converted::new(layout.desc, pixel, options)));
             match &self.hashed {

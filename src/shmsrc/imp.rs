@@ -69,6 +69,7 @@ impl ObjectImpl for ShmSrc {
         src.set_live(true);
         src.set_format(gst::Format::Time);
         src.set_element_flags(gst::ElementFlags::PROVIDE_CLOCK | gst::ElementFlags::REQUIRE_CLOCK);
+        live::announce(src.upcast_ref());
     }
 
     fn properties() -> &'static [glib::ParamSpec] {
@@ -286,10 +287,7 @@ impl Host for ShmSrc {
     }
 
     fn running_time_at(&self, ns: u64) -> Result<gst::ClockTime, gst::FlowError> {
-        match self.base.running_time_on_clock(self.obj().upcast_ref(), ns) {
-            Some(at) => Ok(at),
-            None => Ok(self.running_time()?.saturating_sub(live::age(ns))),
-        }
+        self.base.running_time_at(self.obj().upcast_ref(), ns, |message| self.fail(message))
     }
 
     fn flushing(&self) -> bool {
@@ -305,11 +303,7 @@ impl Host for ShmSrc {
     }
 
     fn post(&self, structure: gst::Structure) {
-        gst::info!(CAT, imp = self, "{structure}");
-        let message = gst::message::Element::builder(structure).src(&*self.obj()).build();
-        if self.obj().post_message(message).is_err() {
-            gst::debug!(CAT, imp = self, "no bus to post on");
-        }
+        self.base.post(*CAT, self.obj().upcast_ref(), structure);
     }
 
     fn image_changed(&self, hash: &str) {

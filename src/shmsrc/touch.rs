@@ -28,7 +28,7 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    live::{Attach, Feed, FeedDesc, News, Read, Standing},
+    live::{Attach, Feed, FeedDesc, News, Offer, Read, Standing},
     video,
 };
 
@@ -77,7 +77,8 @@ impl TouchFeed {
         FeedDesc {
             name: self.names.typed().to_owned(),
             wire,
-            formats: video::formats_for(wire.format),
+            sample_type: None,
+            offers: Offer::of_host(wire.format),
             framerate: None,
             most: MOST.into(),
             sampling: None,
@@ -165,7 +166,8 @@ impl Feed for TouchFeed {
     fn target(&mut self, info: &VideoInfo, _padded: bool) -> Option<String> {
         self.hasher = Hasher::new(self.settings.hashing());
         let (consumer, pixel) = (self.consumer.as_mut()?, video::pixel_format(info.format())?);
-        let options = self.settings.live.pixel_options();
+        let wire = consumer.header().colour.and_then(colorimetry);
+        let options = self.settings.live.pixel_options(wire.as_ref());
         // The hash is of the bytes on the wire.
         let set = consumer.set_target(pixel, options, self.hasher.is_some());
         set.err().map(|err| err.to_string())

@@ -26,7 +26,20 @@ impl Run {
     pub fn new(description: &str) -> Self {
         super::init();
         let parsed = gst::parse::launch_full(description, None, gst::ParseFlags::FATAL_ERRORS);
-        let element = parsed.unwrap_or_else(|error| panic!("{description}: {error}"));
+        Self::of(parsed.unwrap_or_else(|error| panic!("{description}: {error}")))
+    }
+
+    /// The same of words that a shell has split, playing.
+    pub fn playing_words(words: &[String]) -> Self {
+        super::init();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let parsed = gst::parse::launchv_full(&words, None, gst::ParseFlags::FATAL_ERRORS);
+        let run = Self::of(parsed.unwrap_or_else(|error| panic!("{}: {error}", words.join(" "))));
+        run.play();
+        run
+    }
+
+    fn of(element: gst::Element) -> Self {
         let pipeline = element.downcast::<gst::Pipeline>().unwrap_or_else(|element| {
             let pipeline = gst::Pipeline::new();
             pipeline.add(&element).expect("a lone element can be added");

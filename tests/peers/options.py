@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MPL-2.0
 """What `alpha` and `transfer` of a source do to an RGBA pixel, from the definitions of the curves (IEC 61966-2-1,
-SMPTE ST 2084, ITU-R BT.2100), in binary64. The elements compute in binary32: one step of 255 apart is the same."""
+SMPTE ST 2084, ITU-R BT.2100) and of the primaries (ITU-R BT.2087), in binary64. The elements compute in binary32: one step of 255 apart is the same."""
 import numpy as np
 
 STEPS = 1
@@ -31,9 +31,13 @@ def from_srgb(encoded):
     return np.where(encoded <= 0.04045, encoded / 12.92, np.power((np.maximum(encoded, 0) + 0.055) / 1.055, 2.4))
 
 
+# The signals of BT.2100 are of BT.2020's primaries; the pixels are of BT.709's.
+WIDEN = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
+
+
 def to_pq(linear):
     m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 4096 * 128, 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
-    powered = np.power(np.clip(linear * REFERENCE_WHITE / 10000, 0, 1), m1)
+    powered = np.power(np.clip(linear @ WIDEN.T * REFERENCE_WHITE / 10000, 0, 1), m1)
     return np.power((c1 + c2 * powered) / (1 + c3 * powered), m2)
 
 

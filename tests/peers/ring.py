@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""A reader and a writer of control segments, by examples/python/tdlink.py, one command a line.
+"""A reader and a writer of control segments, by the package python/tdlink, one command a line.
 
 Every 8 bytes of a frame say its number, and so does `offset` beside them.
 
@@ -31,8 +31,9 @@ import numpy as np
 
 import segments
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "examples", "python"))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "python"))
 import tdlink  # noqa: E402
+from tdlink._wire import _Header  # noqa: E402
 
 reader = writer = None
 held = []
@@ -219,7 +220,7 @@ def parse(seed, count, name):
             at = dice.choice([dice.randrange(8, 80), dice.randrange(384, 536), dice.randrange(640, 700)]) & ~3
             bad[at : at + 4] = dice.choice(edges + [dice.randrange(1 << 32)]).to_bytes(4, "little")
         try:
-            header = tdlink._Header(bytes(bad), len(good))
+            header = _Header(bytes(bad), len(good))
             about = tdlink.Description._parse(bytes(bad), header)
         except tdlink.ProtocolError:
             refused += 1

@@ -8,6 +8,7 @@ mod demo;
 mod dist;
 mod emulated;
 mod fuzz;
+mod inspect;
 mod ptx;
 mod run;
 mod setup;
@@ -30,6 +31,7 @@ usage: cargo xtask WORD
   emulated run a command on the emulated CUDA driver: `emulated -- gst-inspect-1.0 nvcodec`; without a command, say what
            to set so that a program finds it
   ptx      compile the GPU kernels anew, by a pinned NVRTC; `ptx --check` only compares
+  inspect  write docs/elements.md anew, from what gst-inspect-1.0 says of the plugin
   windows  build for Windows and run it under Wine: tests, GStreamer's own programs, CPython; `windows STEP...` only these
            of setup, lint, core, plugin, dist, check; --debian-rust: not with rustup's compiler
   dist     packages for users, in target/dist/; `dist linux`, `dist windows` only these
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         ["fuzz"] => fuzz::run(fuzz::SMOKE),
         ["fuzz", seconds] => fuzz::seconds(seconds).and_then(fuzz::run),
         ["ptx", options @ ..] => ptx::run(options),
+        ["inspect"] => inspect::write(),
         // What the deny lane puts in cargo's place; see ci/deny.rs.
         ["metadata-with-old-ids", arguments @ ..] => ci::deny::metadata_with_old_ids(arguments),
         [word, ..] => Err(Trouble::Usage(format!("no such command: {}\n\n{}", run::quote(word), usage()))),

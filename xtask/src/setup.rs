@@ -62,6 +62,12 @@ const ITEMS: &[Item] = &[
     ),
     item(Need::Media, Probe::Program("gst-launch-1.0"), "gstreamer1.0-tools", "runs pipelines"),
     item(Need::Media, Probe::Program("gst-inspect-1.0"), "gstreamer1.0-tools", "shows elements"),
+    item(
+        Need::Media,
+        Probe::Program("gst-device-monitor-1.0"),
+        "gstreamer1.0-plugins-base-apps",
+        "lists devices, plays URIs",
+    ),
     item(Need::Media, Probe::Element("videoconvert"), "gstreamer1.0-plugins-base", "videoconvert"),
     item(Need::Media, Probe::Element("videotestsrc"), "gstreamer1.0-plugins-base", "videotestsrc"),
     item(Need::Media, Probe::Element("mp4mux"), "gstreamer1.0-plugins-good", "mp4mux, qtdemux"),

@@ -127,6 +127,32 @@ pub enum CudaError {
         /// Bytes of its rows.
         dst_bytes: usize,
     },
+    /// A picture or a wire has another number of planes.
+    #[error("{found} planes are given where the format has {wanted}")]
+    Planes {
+        /// Planes that are given.
+        found: usize,
+        /// Planes that the format has.
+        wanted: usize,
+    },
+    /// Samples would not stand where the GPU can read them.
+    #[error(
+        "rows at {address:#x}, {pitch} bytes apart, do not begin at multiples of {align} bytes, as their samples must"
+    )]
+    Unaligned {
+        /// Address of the first row.
+        address: u64,
+        /// Bytes from one row to the next.
+        pitch: usize,
+        /// What both must be multiples of.
+        align: usize,
+    },
+    /// A size that kernels cannot count.
+    #[error("{found} pixels, rows or bytes between rows are more than the {} that kernels count", u32::MAX)]
+    TooLarge {
+        /// The size.
+        found: usize,
+    },
     /// Things of two contexts were mixed.
     #[error("{what} belongs to another CUDA context")]
     OtherContext {

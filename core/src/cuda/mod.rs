@@ -23,6 +23,6 @@ pub use copy::{Plane, copy_2d};
 pub use driver::{Driver, driver};
 pub use error::{CudaError, DriverError};
 pub use imports::{Imported, Imports, IpcEventHandle, IpcMemHandle};
-pub use kernels::{Rows, rows_u8};
+pub use kernels::{Rows, convert, rows_u8};
 pub use memory::{BLOCK, DeviceMem, PinnedMem, address_range};
 pub use stream::{Event, Stream};

@@ -1,21 +1,25 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Alpha and transfer functions, on pixels of R, G, B, A where maximum is 1.0.
+//! Alpha, transfer functions and primaries, on pixels of R, G, B, A where maximum is 1.0.
 
 use fearless_simd::{Level, dispatch};
 
 use super::float::limit;
 use super::power::{log2, pow};
-use super::{Alpha, Options, Transfer};
+use super::{Alpha, Gamut, Options, Transfer};
 
 /// Luminance of a full PQ signal, and the most that either HDR signal is given, in nits.
-const PQ_PEAK: f32 = 10_000.0;
+pub(super) const PQ_PEAK: f32 = 10_000.0;
 /// Luminance of the display that HLG's reference signal is for, in nits.
 const HLG_PEAK: f32 = 1000.0;
 
-/// Alpha and transfer in their order.
+/// Alpha, primaries and transfer in their order.
 pub(super) struct Light {
     divide: bool,
+    /// Primaries before the transfer.
+    before: bool,
     transfer: Transfer,
+    /// Primaries after it.
+    after: bool,
     multiply: bool,
     /// Luminance of linear 1.0 in nits.
     white: f32,
@@ -23,18 +27,23 @@ pub(super) struct Light {
 
 impl Light {
     /// `None` when values stay as they are.
-    pub(super) fn new(alpha: Alpha, transfer: Transfer, reference_white: f32) -> Option<Self> {
-        let white = if reference_white.is_nan() { Options::REFERENCE_WHITE } else { reference_white };
-        let white = white.clamp(1.0, PQ_PEAK);
+    pub(super) fn new(alpha: Alpha, options: Options) -> Option<Self> {
+        let (transfer, white) = (options.transfer, options.white());
+        let widened = options.gamut == Gamut::Bt709ToBt2020;
+        let after = widened && transfer == Transfer::SrgbToLinear;
+        let before = widened && !after;
         let divide = alpha == Alpha::PremultipliedToStraight;
         let multiply = alpha == Alpha::StraightToPremultiplied;
-        let any = divide || multiply || transfer != Transfer::Passthrough;
-        any.then_some(Self { divide, transfer, multiply, white })
+        let any = divide || multiply || widened || transfer != Transfer::Passthrough;
+        any.then_some(Self { divide, before, transfer, after, multiply, white })
     }
 
     pub(super) fn apply(&self, level: Level, pixels: &mut [[f32; 4]]) {
         if self.divide {
             dispatch!(level, _simd => each(pixels, divide));
+        }
+        if self.before {
+            dispatch!(level, _simd => each(pixels, widen));
         }
         match self.transfer {
             Transfer::Passthrough => {}
@@ -48,6 +57,9 @@ impl Light {
                 let scale = self.white / HLG_PEAK;
                 dispatch!(level, _simd => each(pixels, |p| hlg_from_light(p, scale)));
             }
+        }
+        if self.after {
+            dispatch!(level, _simd => each(pixels, widen));
         }
         if self.multiply {
             dispatch!(level, _simd => each(pixels, |[r, g, b, a]| [r * a, g * a, b * a, a]));
@@ -92,6 +104,13 @@ fn colours([r, g, b, a]: [f32; 4], f: impl Fn(f32) -> f32) -> [f32; 4] {
 #[inline(always)]
 fn divide([r, g, b, a]: [f32; 4]) -> [f32; 4] {
     colours([r, g, b, a], |v| if a > 0.0 { v / a } else { 0.0 })
+}
+
+/// ITU-R BT.2087: light of BT.709 primaries as light of BT.2020 primaries.
+#[inline(always)]
+fn widen([r, g, b, a]: [f32; 4]) -> [f32; 4] {
+    let row = |kr: f32, kg: f32, kb: f32| (kr * r + kg * g) + kb * b;
+    [row(0.6274, 0.3293, 0.0433), row(0.0691, 0.9195, 0.0114), row(0.0164, 0.0880, 0.8956), a]
 }
 
 /// IEC 61966-2-1.

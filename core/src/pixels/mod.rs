@@ -16,11 +16,44 @@
 //!   * Float to float is IEEE 754 rounding to nearest, ties to even, without clamping: NaN stays NaN (a signalling one
 //!     may become quiet), and values outside 0..=1 stay.
 //! * **Alpha** and **transfer** are computed in `f32` on values where maximum is 1.0, in this order: division by
-//!   alpha, transfer of R, G and B, multiplication by alpha or filling of alpha. Alpha itself has no transfer, and
+//!   alpha, transfer (and primaries) of R, G and B, multiplication by alpha or filling of alpha. Alpha itself has no transfer, and
 //!   nothing is clamped before the destination's own conversion, so values above 1.0 enter a transfer as they are.
 //!   A source without alpha is opaque: alpha division and multiplication leave it as it is.
 //!
 //! With neither alpha nor transfer, integer to integer is exact and never goes through floats.
+//!
+//! # Pictures
+//!
+//! A [`Conversion`] goes between a [`Wire`] and a [`Picture`], frame by frame, on the processor or on a GPU. What is said
+//! above holds; further, with every operation in `f32`, none fused, in the order that the parentheses give, and constants
+//! the `f32` nearest to what is written:
+//!
+//! * **Rows.** Row y of the picture is row y of the wire, or row height − 1 − y where it is flipped. Chroma belongs to the
+//!   picture's rows.
+//! * **bfloat16** is the `f32` whose upper half it is.
+//! * **Grey and alpha** on a wire is R = G = B and alpha; it is written from R and alpha.
+//! * **Ten bits.** Maximum is 1023, and 3 for alpha. Between integers the result is the nearest integer (there are no ties:
+//!   65535, 1023 and 255 are odd). To floats it is the `f32` nearest to v / 1023 or v / 3.
+//! * **Primaries** ([`Gamut`]): each row of the matrix is (k₁ R + k₂ G) + k₃ B, before the transfer, or after it where that
+//!   makes linear light.
+//! * **To luma and chroma.** R, G and B are limited to 0..=1, NaN to 0, and alpha is not looked at any more. For each pixel
+//!   Y = (k_R R + k_G G) + k_B B. For each 2 × 2 pixels of the picture, of which a last column or row is doubled, each
+//!   colour is averaged: ((upper left + upper right) + (lower left + lower right)) × 0.25; of that, Y as above, then
+//!   Cb = (B − Y) × 1/(2 (1 − k_B)) and Cr = (R − Y) × 1/(2 (1 − k_R)).
+//!   A code is Y × span + black, or C × span + middle, limited to 0..=maximum, and rounded to nearest, ties to even.
+//! * **From luma and chroma.** Y = (code − black) × 1/span, C = (code − middle) × 1/span; all of 2 × 2 pixels have the
+//!   same chroma. R = Y + 2 (1 − k_R) × Cr, B = Y + 2 (1 − k_B) × Cb,
+//!   G = (Y − 2 k_B (1 − k_B) / k_G × Cb) − 2 k_R (1 − k_R) / k_G × Cr. Nothing is limited before the transfer.
+//! * **Where chroma stands**: in the middle of its 2 × 2 pixels, which caps call `chroma-site=jpeg`.
+//!
+//! | | black | span of Y | middle | span of C | maximum |
+//! | --- | --- | --- | --- | --- | --- |
+//! | 8 bits, limited | 16 | 219 | 128 | 224 | 255 |
+//! | 8 bits, full | 0 | 255 | 128 | 255 | 255 |
+//! | 10 bits, limited | 64 | 876 | 512 | 896 | 1023 |
+//! | 10 bits, full | 0 | 1023 | 512 | 1023 | 1023 |
+//!
+//! Ten bits of luma and chroma are the upper ones of 16; the lower six are written as 0 and never read.
 //!
 //! # Speed
 //!
@@ -42,66 +75,90 @@
 //! # Ok::<(), tdlink_core::pixels::RowError>(())
 //! ```
 
+mod conversion;
 mod float;
+mod frames;
 mod integer;
 mod light;
 mod packed;
 mod power;
 mod shuffle;
+mod ten;
 #[cfg(test)]
 mod tests;
+mod yuv;
 
 use std::fmt;
 
 use fearless_simd::Level;
 
 use crate::frame::{ChannelOrder, Fourth, PixelFormat, SampleType};
+pub use conversion::{
+    Components, Conversion, ConversionError, Direction, Matrix, Picture, PlaneSize, Range, Wire, WireSample, Yuv,
+};
+pub use frames::{FrameConverter, FrameError, Plane, PlaneMut};
 use light::Light;
 pub use packed::Packed;
 use shuffle::Shuffle;
 
 /// What happens to alpha on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(u32)]
 pub enum Alpha {
     /// Alpha and colour stay as they are.
     #[default]
-    Passthrough,
+    Passthrough = 0,
     /// Alpha becomes maximum; colour stays as it is.
-    Opaque,
+    Opaque = 1,
     /// Colour is divided by alpha where alpha is above 0, and is 0 elsewhere. Alpha stays as it is.
-    PremultipliedToStraight,
+    PremultipliedToStraight = 2,
     /// Colour is multiplied by alpha. Alpha stays as it is.
-    StraightToPremultiplied,
+    StraightToPremultiplied = 3,
 }
 
 /// What happens to colour on the way: to R, G and B, never to alpha.
 ///
 /// `LinearToPq` and `LinearToHlg` take linear light of the display with BT.2020 primaries: 1.0 is
 /// [`Options::reference_white`] nits. NaN and negative light are 0, and light above 10 000 nits is 10 000 nits.
-/// The primaries are not converted.
+/// [`Options::gamut`] makes those of BT.709.
 ///
 /// Results differ from the formulas by less than one code of 16 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(u32)]
 pub enum Transfer {
     /// Colour stays as it is.
     #[default]
-    Passthrough,
+    Passthrough = 0,
     /// Linear light to sRGB (IEC 61966-2-1): 12.92 v up to 0.0031308, then 1.055 v^(1/2.4) − 0.055.
     /// The curve goes on above 1, and negative values mirror positive ones.
-    LinearToSrgb,
+    LinearToSrgb = 1,
     /// sRGB to linear light (IEC 61966-2-1): v / 12.92 up to 0.04045, then ((v + 0.055) / 1.055)^2.4.
     /// The curve goes on above 1, and negative values mirror positive ones.
-    SrgbToLinear,
+    SrgbToLinear = 2,
     /// Linear display light to PQ, the inverse EOTF of SMPTE ST 2084 (and ITU-R BT.2100):
     /// ((c₁ + c₂ Y^m₁) / (1 + c₃ Y^m₁))^m₂ with Y in units of 10 000 nits. 203 nits is 58 % of the signal.
-    LinearToPq,
+    LinearToPq = 3,
     /// Linear display light to HLG (ARIB STD-B67, ITU-R BT.2100) for a display with a peak of 1000 nits, no black
     /// lift, and so a system gamma of 1.2.
     ///
     /// First the inverse OOTF gives scene light: with F in units of 1000 nits and Y = 0.2627 R + 0.6780 G + 0.0593 B of
     /// F, E = F Y^(1/1.2 − 1). Then the OETF: √(3 E) up to 1/12, then a ln(12 E − b) + c. 203 nits of grey is 75 % of
     /// the signal, 1000 nits is 100 %; brighter light gives more than 1, which integers clamp.
-    LinearToHlg,
+    LinearToHlg = 4,
+}
+
+/// What happens to the primaries on the way.
+///
+/// It is done to linear light: before the transfer, and after [`Transfer::SrgbToLinear`], which makes light.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(u32)]
+pub enum Gamut {
+    /// They stay what they are.
+    #[default]
+    Passthrough = 0,
+    /// Light of BT.709 (and sRGB) primaries becomes light of BT.2020 primaries, by the matrix of ITU-R BT.2087: R is
+    /// 0.6274 R + 0.3293 G + 0.0433 B, G is 0.0691 R + 0.9195 G + 0.0114 B, B is 0.0164 R + 0.0880 G + 0.8956 B.
+    Bt709ToBt2020 = 1,
 }
 
 /// What a conversion does besides changing the format.
@@ -114,16 +171,29 @@ pub struct Options {
     /// Luminance of linear 1.0 in cd/m² (nits), for PQ and HLG. Taken as between 1 and 10 000; NaN as
     /// [`REFERENCE_WHITE`](Self::REFERENCE_WHITE).
     pub reference_white: f32,
+    /// What happens to the primaries.
+    pub gamut: Gamut,
 }
 
 impl Options {
     /// Luminance of HDR reference white in cd/m² (nits) that ITU-R BT.2408 gives.
     pub const REFERENCE_WHITE: f32 = 203.0;
+
+    /// Luminance of linear 1.0 as it is used.
+    pub(crate) fn white(&self) -> f32 {
+        let white = if self.reference_white.is_nan() { Self::REFERENCE_WHITE } else { self.reference_white };
+        white.clamp(1.0, light::PQ_PEAK)
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { alpha: Alpha::default(), transfer: Transfer::default(), reference_white: Self::REFERENCE_WHITE }
+        Self {
+            alpha: Alpha::default(),
+            transfer: Transfer::default(),
+            reference_white: Self::REFERENCE_WHITE,
+            gamut: Gamut::default(),
+        }
     }
 }
 
@@ -286,7 +356,7 @@ impl Plan {
     fn new(from: PixelFormat, to: PixelFormat, options: Options) -> Self {
         let opaque = options.alpha == Alpha::Opaque;
         let alpha = if from.has_alpha() { options.alpha } else { Alpha::Passthrough };
-        if let Some(light) = Light::new(alpha, options.transfer, options.reference_white) {
+        if let Some(light) = Light::new(alpha, options) {
             let (order, fourth) = (ChannelOrder::Rgba, Fourth::Alpha);
             let read = PixelFormat { sample: from.sample, channels: 4, order, fourth };
             let written = PixelFormat { sample: to.sample, ..read };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The converter against a second, slow implementation that knows only the meaning.
 
+mod frames;
 mod transfer;
 
 use proptest::prelude::*;

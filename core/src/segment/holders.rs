@@ -5,6 +5,7 @@
 //! A process of another user, in another container that shares `/dev/shm`, or behind `hidepid` is not seen, and one
 //! that opens the object right after the look is not either.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -38,6 +39,31 @@ pub(super) fn holders(object: Identity, ignore: Ignore) -> Vec<u32> {
 pub(crate) fn used_by_others(object: Identity) -> bool {
     let own = std::process::id();
     holders(object, Ignore::default()).into_iter().any(|pid| pid != own)
+}
+
+/// Processes that map each of `objects` or hold it open, this one included: one look at all processes, however many
+/// objects there are.
+pub(crate) fn users(objects: &[Identity]) -> HashMap<Identity, Vec<u32>> {
+    let mut users: HashMap<Identity, Vec<u32>> = HashMap::new();
+    let wanted: HashSet<Identity> = objects.iter().copied().collect();
+    for pid in processes() {
+        let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+        let mapped = maps.split(|&byte| byte == b'\n').filter_map(|line| {
+            // Of thousands of lines few are of shared memory: `rw-s` or `r--s`.
+            let space = line.iter().position(|&byte| byte == b' ')?;
+            (line.get(space + 4) == Some(&b's')).then(|| mapping(&String::from_utf8_lossy(line)))?
+        });
+        let directory = format!("/proc/{pid}/fd");
+        let open = numbers(Path::new(&directory)).filter_map(|fd: i32| {
+            let found = fs::metadata(format!("{directory}/{fd}")).ok()?;
+            Some(Identity { device: found.dev(), inode: found.ino() })
+        });
+        let used: HashSet<Identity> = mapped.map(|(_, object)| object).chain(open).collect();
+        for object in used.intersection(&wanted) {
+            users.entry(*object).or_default().push(pid);
+        }
+    }
+    users
 }
 
 /// The process whose lock of `byte` lies on the object. (`F_OFD_GETLK` tells that there is one, but not whose.)

@@ -2,6 +2,7 @@
 //! What names there are, for the one who looked for another.
 
 use super::SegmentName;
+use super::name::RESERVED_ENDING;
 
 /// Most edits between two names that one may have been typed for the other: a third of the longer one.
 const TYPO_SHARE: usize = 3;
@@ -28,6 +29,36 @@ pub fn live_names() -> Vec<Listed> {
     listed
 }
 
+/// Names beside which a control segment stands, in alphabetical order, read where [`live_names`] reads.
+pub fn control_names() -> Vec<SegmentName> {
+    let of = |object: String| SegmentName::new(object.strip_suffix(RESERVED_ENDING)?).ok();
+    let mut names: Vec<SegmentName> = objects().into_iter().filter_map(of).collect();
+    names.sort();
+    names
+}
+
+/// Every object's name, whatever it is.
+#[cfg(target_os = "linux")]
+fn objects() -> Vec<String> {
+    let entries = std::fs::read_dir(super::place::Place::directory()).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// Every section's name.
+#[cfg(windows)]
+fn objects() -> Vec<String> {
+    let all = super::windows::objects::of_this_session().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the session's names cannot be listed");
+        Vec::new()
+    });
+    all.into_iter().filter(|object| object.kind == "Section").map(|object| object.name).collect()
+}
+
+#[cfg(target_os = "macos")]
+fn objects() -> Vec<String> {
+    Vec::new()
+}
+
 #[cfg(target_os = "linux")]
 fn list() -> Vec<Listed> {
     use std::os::unix::fs::MetadataExt;
@@ -49,14 +80,10 @@ fn list() -> Vec<Listed> {
 fn list() -> Vec<Listed> {
     use windows_sys::Win32::System::Memory::{FILE_MAP_READ, FILE_MAP_WRITE};
 
-    use super::windows::{Mapping, objects};
+    use super::windows::Mapping;
 
-    let objects = objects::of_this_session().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the session's names cannot be listed");
-        Vec::new()
-    });
-    let could_be = |object: objects::Object| {
-        let name = SegmentName::new(&object.name).ok().filter(|_| object.kind == "Section")?;
+    let could_be = |object: String| {
+        let name = SegmentName::new(&object).ok()?;
         let len = Mapping::open_for(&name, FILE_MAP_READ).ok()?.len() as u64;
         let writable = Mapping::open_for(&name, FILE_MAP_READ | FILE_MAP_WRITE).is_ok();
         // The generations of a ring are no segments of their own.
@@ -66,7 +93,7 @@ fn list() -> Vec<Listed> {
             .is_some_and(|(of, _)| SegmentName::new(of).is_ok_and(|of| of.generation_of(name.as_str()).is_some()));
         (!beside).then_some(Listed { name, len, uid: 0, writable })
     };
-    objects.into_iter().filter_map(could_be).collect()
+    objects().into_iter().filter_map(could_be).collect()
 }
 
 #[cfg(target_os = "macos")]

@@ -21,6 +21,7 @@ mod guard;
 mod heap;
 #[cfg(target_os = "linux")]
 mod holders;
+mod interrupt;
 #[cfg(target_os = "linux")]
 mod linux;
 mod listing;
@@ -36,6 +37,7 @@ mod owned;
 #[cfg_attr(target_os = "macos", path = "macos/place.rs")]
 mod place;
 mod process;
+mod program;
 mod rows;
 mod section;
 #[cfg(unix)]
@@ -60,15 +62,19 @@ pub use clock::{monotonic_ns, monotonic_ns_at};
 pub use control::{ControlSegment, MAX_ROWS, PixelSegment, RowClaim, remove_pixels};
 pub use error::{AccessError, SegmentError};
 #[cfg(target_os = "linux")]
-pub(crate) use holders::used_by_others;
+pub(crate) use holders::{used_by_others, users};
+pub use interrupt::interrupt;
 #[cfg(all(windows, any(test, feature = "test-util")))]
 pub use listing::session_objects;
-pub use listing::{Listed, live_names, nearest, sort_by_nearness};
+pub use listing::{Listed, control_names, live_names, nearest, sort_by_nearness};
 pub use memory::SlotMemory;
 pub use mutex::{Locked, NamedMutex};
 pub use name::{MAX_NAME_BYTES, NameError, SegmentName};
 pub use owned::{Acquired, CreateOptions, OwnedSegment, Published};
 pub(crate) use process::Process;
+pub use program::program_name;
+#[cfg(unix)]
+pub use program::user_id;
 pub use rows::Rows;
 pub use section::{Access, Section};
 #[cfg(unix)]

@@ -10,7 +10,7 @@ use thiserror::Error;
 pub const MAX_NAME_BYTES: usize = if cfg!(target_os = "macos") { 23 } else { 200 };
 
 /// Ending of the names of our own objects beside a segment.
-const RESERVED_ENDING: &str = ".tdlink";
+pub(super) const RESERVED_ENDING: &str = ".tdlink";
 
 /// A name as a user types it and as CPython's `SharedMemory(name=…)` takes it: `cam1`, without a slash in front.
 ///

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Both ends against examples/python/tdlink.py, which speaks the same bytes from docs/protocol/control.md alone. It is
+//! Both ends against the package python/tdlink, which speaks the same bytes from docs/protocol/control.md alone. It is
 //! driven by tests/peers/ring.py; every 8 bytes of a frame say its number, and so does `offset` beside them.
 
 //!

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Both ends of cuda-link's ring in two processes.
 //!
-//! `names` and `kill` need no GPU: handles are 64 bytes of anything. `frames`, `pixels` and `driver` need a driver, the
+//! `names` and `kill` need no GPU: handles are 64 bytes of anything. `frames`, `pixels`, `conversions` and `driver` need a driver, the
 //! real one or the emulated one: `cargo xtask emulated -- cargo test -p tdlink-core --features test-util --test cudalink
 //! -- --include-ignored`.
 
 #![cfg(target_os = "linux")]
 
+#[path = "../pixels/cases.rs"]
+mod cases;
+mod conversions;
 mod driver;
 mod figures;
 mod frames;

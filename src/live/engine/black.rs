@@ -2,10 +2,6 @@
 //! A black frame in whatever format was agreed on.
 
 use gst_video::{VideoInfo, prelude::*};
-use tdlink_core::{
-    frame::{PixelFormat, SampleType},
-    pixels::{Converter, Options},
-};
 
 use crate::video;
 
@@ -15,18 +11,18 @@ use crate::video;
 /// When the buffer cannot be mapped as a frame of `info`.
 pub fn paint(buffer: &mut gst::BufferRef, info: &VideoInfo) -> Result<(), gst::ErrorMessage> {
     let unmapped = video::unmapped(buffer, info);
-    let Some(pixel) = video::pixel_format(info.format()) else { return Err(unmapped) };
-    let grey = PixelFormat { channels: 1, sample: SampleType::U8, ..pixel };
-    let mut black = vec![0; info.width() as usize * pixel.bytes()];
-    Converter::new(grey, pixel, Options::default())
-        .row(&vec![0; info.width() as usize], &mut black)
-        .map_err(|err| gst::error_msg!(gst::StreamError::Format, ("black as {}: {err}", info.format())))?;
+    let (Some(black), Some(planes)) = (video::black(info), video::planes(info)) else { return Err(unmapped) };
     let Ok(mut frame) = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info) else { return Err(unmapped) };
-    let Ok(stride @ 1..) = usize::try_from(frame.plane_stride()[0]) else { return Err(unmapped) };
-    let Ok(rows) = frame.plane_data_mut(0) else { return Err(unmapped) };
-    for row in rows.chunks_mut(stride) {
-        let len = row.len().min(black.len());
-        row[..len].copy_from_slice(&black[..len]);
+    for (plane, (pixel, (row_bytes, height))) in (0..).zip(black.iter().zip(planes)) {
+        let Some(Ok(stride @ 1..)) = frame.plane_stride().get(plane as usize).map(|stride| usize::try_from(*stride))
+        else {
+            return Err(unmapped);
+        };
+        let Ok(rows) = frame.plane_data_mut(plane) else { return Err(unmapped) };
+        for row in rows.chunks_mut(stride).take(height) {
+            let len = row.len().min(row_bytes);
+            row[..len].chunks_mut(pixel.len()).for_each(|to| to.copy_from_slice(&pixel[..to.len()]));
+        }
     }
     Ok(())
 }

@@ -256,13 +256,14 @@ impl Engine {
 }
 
 fn connected(desc: &FeedDesc, negotiated: &Negotiated) -> gst::Structure {
+    let sample = desc.sample_type.map_or_else(|| desc.wire.format.sample.to_string(), str::to_owned);
     let mut structure = gst::Structure::builder("tdlink-connected")
         .field("name", &desc.name)
         .field("protocol", desc.protocol)
         .field("width", desc.wire.width)
         .field("height", desc.wire.height)
         .field("format", negotiated.info.format().to_str().as_str())
-        .field("sample-type", desc.wire.format.sample.to_string())
+        .field("sample-type", sample)
         .field("channels", u32::from(desc.wire.format.channels))
         .build();
     if let Some(pid) = desc.pid {

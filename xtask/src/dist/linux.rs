@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{WHEN, copy, failed, folder, paper, papers, ship, size_of, stage, version, write};
+use super::{WHEN, copy, failed, folder, paper, papers, python_package, ship, size_of, stage, version, write};
 use crate::fail;
 use crate::run::{self, Outcome, Trouble, say};
 use crate::setup::{self, Need};
@@ -30,6 +30,7 @@ pub fn build() -> Outcome<Packages> {
     let name = format!("tdlink-{version}-linux-x86_64");
     let top = stage(&name)?;
     copy(&library, &top.join("lib/gstreamer-1.0/libgsttdlink.so"))?;
+    python_package(&top.join("python"))?;
     papers(&top, &readme)?;
     let tar = folder().join(format!("{name}.tar.gz"));
     let mut command = Command::new("tar");
@@ -44,6 +45,7 @@ pub fn build() -> Outcome<Packages> {
     let name = format!("gst-plugin-tdlink_{version}_amd64");
     let top = stage(&name)?;
     copy(&library, &top.join(format!("usr/lib/{TARGET}/gstreamer-1.0/libgsttdlink.so")))?;
+    python_package(&top.join("usr/lib/python3/dist-packages"))?;
     let papers_at = top.join("usr/share/doc/gst-plugin-tdlink");
     papers(&papers_at, &readme)?;
     std::fs::rename(papers_at.join("LICENSE"), papers_at.join("copyright")).map_err(|err| failed(&papers_at, &err))?;
@@ -80,9 +82,11 @@ pub fn lane() -> Outcome {
     )?;
     let inner = from_tar.join(format!("tdlink-{}-linux-x86_64/lib/gstreamer-1.0", version()?));
     works(&inner)?;
+    imports(&from_tar.join(format!("tdlink-{}-linux-x86_64/python", version()?)))?;
     let from_deb = stage("from-deb")?;
     run::check(Command::new("dpkg-deb").arg("--extract").arg(&packages.deb).arg(&from_deb))?;
     works(&from_deb.join(format!("usr/lib/{TARGET}/gstreamer-1.0")))?;
+    imports(&from_deb.join("usr/lib/python3/dist-packages"))?;
     run::check(Command::new("dpkg-deb").arg("--info").arg(&packages.deb))?;
     cinstall()
 }
@@ -108,6 +112,14 @@ fn works(plugins: &Path) -> Outcome {
     let mut writer = run::Companion::start("the sink", gst("gst-launch-1.0").args(sink.split(' ')))?;
     ends.finish(std::time::Duration::from_secs(30))?;
     writer.finish(std::time::Duration::from_secs(30))
+}
+
+/// The Python package is there, and needs nothing but Python.
+fn imports(folder: &Path) -> Outcome {
+    let program = "import sys; sys.path.insert(0, sys.argv[1]); import tdlink; tdlink.Reader('tdlink-dist').close(); \
+                   assert tdlink.__file__.startswith(sys.argv[1]) and 'numpy' not in sys.modules and 'gi' not in sys.modules";
+    let python = setup::python().ok_or_else(|| Trouble::Machine("no python3".into()))?;
+    run::check(Command::new(python).args(["-B", "-c", program]).arg(folder))
 }
 
 /// `cargo cinstall`, as distributions build it, if cargo-c is there.

@@ -111,6 +111,18 @@ fn papers(folder: &Path, readme: &str) -> Outcome {
     write(&folder.join("README.md"), readme)
 }
 
+/// Puts the Python package into a folder that Python looks into.
+fn python_package(folder: &Path) -> Outcome {
+    let package = run::root().join("python/tdlink");
+    let files = std::fs::read_dir(&package).map_err(|err| failed(&package, &err))?;
+    for file in files.flatten().map(|file| file.path()) {
+        if let (Some(name), true) = (file.file_name(), file.extension().is_some_and(|ending| ending == "py")) {
+            copy(&file, &folder.join("tdlink").join(name))?;
+        }
+    }
+    Ok(())
+}
+
 fn paper(name: &str) -> Outcome<String> {
     read(&run::root().join("packaging").join(name))
 }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::{copy, pack, paper, papers, ship, stage, version, write};
+use super::{copy, pack, paper, papers, python_package, ship, stage, version, write};
 use crate::run::{self, Outcome};
 use crate::windows::Kit;
 
@@ -34,7 +34,7 @@ pub fn build(kit: &Kit) -> Outcome<Packages> {
     let name = format!("tdlink-{version}-py3-none-win_amd64.whl");
     let top = stage(&name)?;
     copy(&library, &top.join(BUNDLE).join(PLUGIN))?;
-    copy(&run::root().join("examples/python/tdlink.py"), &top.join("tdlink.py"))?;
+    python_package(&top)?;
     let info = top.join(format!("tdlink-{version}.dist-info"));
     copy(&run::root().join("LICENSE"), &info.join("licenses/LICENSE"))?;
     write(&info.join("METADATA"), &metadata(&version))?;
@@ -60,6 +60,7 @@ fn metadata(version: &str) -> String {
          Requires-Dist: numpy; extra == \"python\"\n\
          \n\
          A plugin for GStreamer from pip (`pip install gstreamer-bundle`): tdshmsrc, tdshmsink, tdcudaipcsrc and \
-         tdcudaipcsink. The module `tdlink` speaks the same control segments from Python; it needs numpy (`pip install tdlink[python]`).\n"
+         tdcudaipcsink. The package `tdlink` speaks the same control segments from Python, with numpy's arrays where numpy is \
+         installed (`pip install tdlink[python]`); `tdlink.gst` has frames on the GPU and needs PyGObject.\n"
     )
 }

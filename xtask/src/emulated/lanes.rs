@@ -11,7 +11,7 @@ use super::{here, libraries, settings};
 use crate::ci::without_cargo;
 use crate::fail;
 use crate::run::{self, Companion, Outcome, Trouble, say};
-use crate::setup;
+use crate::setup::{self, Need};
 
 /// The tests of the plugin and the core that want a CUDA driver, ignored or not: this lane has one.
 const WANT_A_DRIVER: &str = "binary(~cuda)";
@@ -102,9 +102,11 @@ pub fn tsan() -> Outcome {
 
 /// The plugin and the core on the emulated driver, under this machine's GStreamer.
 pub fn cuda() -> Outcome {
+    setup::ensure(&[Need::PythonGst])?;
     let settings = settings(&libraries()?);
     nextest(&["--package", "tdlink-core", "--features", "test-util"], Some(WANT_A_DRIVER), &settings)?;
-    nextest(&["--package", "gst-plugin-tdlink"], Some(WANT_A_DRIVER), &settings)
+    let python = format!("{WANT_A_DRIVER} | binary(python_gst)");
+    nextest(&["--package", "gst-plugin-tdlink"], Some(&python), &settings)
 }
 
 /// Without cargo-nextest there is no process for each test, which a driver's state wants.

@@ -1,105 +1,109 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What the GPU does to pixels: kernels that were compiled beforehand, to text that every driver since 12.0 understands.
 //!
-//! `rows.cu` is the source, `rows.ptx` what the pinned NVRTC makes of it (`cargo xtask ptx`).
+//! Each `*.cu` is a source, the `*.ptx` of the same name what the pinned NVRTC makes of it and of the `*.cuh` it includes
+//! (`cargo xtask ptx`).
+//!
+//! | source | kernels |
+//! | --- | --- |
+//! | `rows.cu` | `tdlink_rows_u8`: 8-bit pixels that stay 8-bit pixels |
+//! | `packed.cu` | `tdlink_to_packed`, `tdlink_from_packed`: a wire and a picture of one plane |
+//! | `yuv.cu` | `tdlink_to_yuv`, `tdlink_from_yuv`: a wire and a picture of luma and chroma |
+//!
+//! `tdlink_rows_u8` takes eight parameters ([`rows`]); the others take one, [`convert::Parameters`], by value. What they
+//! compute stands in [`crate::pixels`], with each rounding; numbers of enumerations are those of the types there.
 
-use std::ffi::{CString, c_void};
+mod convert;
+mod rows;
+
+use std::ffi::{CStr, CString, c_void};
 use std::ptr;
+use std::sync::OnceLock;
 
 use cudarc::driver::sys::{CUfunction, CUmodule};
 
 use super::context::report;
-use super::copy::Plane;
 use super::driver::Driver;
 use super::error::CudaError;
 use super::stream::Stream;
+pub use convert::convert;
+pub use rows::{Rows, rows_u8};
 
-/// The compiled kernels, for GPUs since Maxwell.
-const ROWS_PTX: &str = include_str!("rows.ptx");
-/// The version whose drivers understand it.
+/// The version whose drivers understand the compiled kernels. They run on GPUs since Maxwell.
 const UNDERSTOOD_SINCE: i32 = 12_000;
 /// Threads of a block, along a row.
-const THREADS: u32 = 128;
-/// Bytes that one thread handles at a time, at best.
-const WIDE: usize = 16;
+const THREADS: usize = 128;
 /// Most blocks along a row, and rows at a time: each goes on in steps of these.
 const MOST: (u32, u32) = (64, 65_535);
 
-const FLIP: u32 = 1;
-const SWAP: u32 = 2;
-const OPAQUE: u32 = 4;
-
-/// What happens to rows of 8-bit pixels on their way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Rows {
-    /// Bytes of a pixel, 1 to 4.
-    pub bytes_per_pixel: u32,
-    /// The first row becomes the last.
-    pub flip: bool,
-    /// Red and blue change places; with 3 or 4 bytes per pixel.
-    pub swap: bool,
-    /// The fourth byte becomes 255.
-    pub opaque: bool,
+/// A kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kernel {
+    Rows,
+    ToPacked,
+    FromPacked,
+    ToYuv,
+    FromYuv,
 }
 
-impl Rows {
-    /// Whether nothing happens that a copy would not do.
-    pub fn is_copy(&self) -> bool {
-        !(self.flip || self.swap && self.bytes_per_pixel > 2 || self.opaque && self.bytes_per_pixel == 4)
+impl Kernel {
+    const fn name(self) -> &'static CStr {
+        match self {
+            Self::Rows => c"tdlink_rows_u8",
+            Self::ToPacked => c"tdlink_to_packed",
+            Self::FromPacked => c"tdlink_from_packed",
+            Self::ToYuv => c"tdlink_to_yuv",
+            Self::FromYuv => c"tdlink_from_yuv",
+        }
     }
 
-    fn flags(&self) -> u32 {
-        u32::from(self.flip) * FLIP + u32::from(self.swap) * SWAP + u32::from(self.opaque) * OPAQUE
+    /// The compiled text that has it.
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Rows => include_str!("rows.ptx"),
+            Self::ToPacked | Self::FromPacked => include_str!("packed.ptx"),
+            Self::ToYuv | Self::FromYuv => include_str!("yuv.ptx"),
+        }
+    }
+
+    /// Where it is among the modules of a context.
+    const fn module(self) -> usize {
+        match self {
+            Self::Rows => 0,
+            Self::ToPacked | Self::FromPacked => 1,
+            Self::ToYuv | Self::FromYuv => 2,
+        }
     }
 }
 
-/// Has `stream` bring `src` to `dst` in one pass. The two must not overlap. Where nothing but a copy is asked for, it is
-/// one.
+/// How much there is to do.
+#[derive(Debug, Clone, Copy)]
+struct Work {
+    /// Threads that a row has work for.
+    threads: usize,
+    /// Rows that are worked on one by one.
+    rows: u32,
+}
+
+/// Has `stream` run a kernel.
 ///
-/// # Errors
-/// Other shapes, rows that are no whole number of pixels or too long for the kernel, a driver that is too old, or the
-/// driver's refusal.
-pub fn rows_u8(dst: Plane, src: Plane, rows: Rows, stream: &Stream) -> Result<(), CudaError> {
-    if rows.is_copy() {
-        return super::copy::copy_2d(dst, src, stream);
-    }
-    dst.same_shape(&src)?;
-    let (row_bytes, height) = (src.row_bytes(), src.rows());
-    let size = rows.bytes_per_pixel as usize;
-    let bad = CudaError::Plane { rows: height, row_bytes, pitch: src.pitch(), len: size };
-    if !(1..=4).contains(&size) || !row_bytes.is_multiple_of(size) {
-        return Err(bad);
-    }
-    let number = |value: usize| u32::try_from(value).map_err(|_| bad.clone());
-    let (src_at, dst_at, flags) = (src.ptr(), dst.ptr(), rows.flags());
-    let (src_pitch, dst_pitch) = (number(src.pitch())?, number(dst.pitch())?);
-    let (width, height, size) = (number(row_bytes / size)?, number(height)?, rows.bytes_per_pixel);
-    let mut parameters: [*mut c_void; 8] = [
-        ptr::from_ref(&src_at).cast_mut().cast(),
-        ptr::from_ref(&dst_at).cast_mut().cast(),
-        ptr::from_ref(&src_pitch).cast_mut().cast(),
-        ptr::from_ref(&dst_pitch).cast_mut().cast(),
-        ptr::from_ref(&width).cast_mut().cast(),
-        ptr::from_ref(&height).cast_mut().cast(),
-        ptr::from_ref(&size).cast_mut().cast(),
-        ptr::from_ref(&flags).cast_mut().cast(),
-    ];
-    let chunks = row_bytes.div_ceil(WIDE).div_ceil(THREADS as usize);
-    let blocks = u32::try_from(chunks).unwrap_or(u32::MAX).clamp(1, MOST.0);
-
+/// # Safety
+/// `parameters` are those that the kernel takes, and with them it reads and writes only memory that is there.
+unsafe fn launch(kernel: Kernel, work: Work, parameters: &mut [*mut c_void], stream: &Stream) -> Result<(), CudaError> {
+    let blocks = u32::try_from(work.threads.div_ceil(THREADS)).unwrap_or(u32::MAX).clamp(1, MOST.0);
     let context = stream.context();
     let driver = context.driver();
     let module = context.rows_module()?;
     let _current = context.enter()?;
-    // SAFETY: the kernel takes these eight parameters, which the call copies; planes lie within memory that their makers
-    // vouch for, and the kernel writes nothing beside them.
+    let function = module.function(kernel, driver)?;
+    // SAFETY: the call copies the parameters, which the caller vouches for.
     let said = unsafe {
         (driver.api.cuLaunchKernel)(
-            module.rows,
+            function,
             blocks,
-            height.min(MOST.1),
+            work.rows.min(MOST.1),
             1,
-            THREADS,
+            THREADS as u32,
             1,
             1,
             0,
@@ -111,40 +115,53 @@ pub fn rows_u8(dst: Plane, src: Plane, rows: Rows, stream: &Stream) -> Result<()
     driver.check("cuLaunchKernel", said)
 }
 
-/// The kernels in one context.
-#[derive(Debug)]
+/// The kernels in one context. The driver compiles a text when one of its kernels is first asked for.
+#[derive(Debug, Default)]
 pub(super) struct Module {
-    module: CUmodule,
-    rows: CUfunction,
+    loaded: [OnceLock<Result<Loaded, CudaError>>; 3],
 }
 
+/// A text that the driver has compiled.
+#[derive(Debug)]
+struct Loaded(CUmodule);
+
 // SAFETY: the driver's modules belong to no thread.
-unsafe impl Send for Module {}
+unsafe impl Send for Loaded {}
 // SAFETY: as above, and the driver does its own locking.
-unsafe impl Sync for Module {}
+unsafe impl Sync for Loaded {}
 
 impl Module {
-    /// Has the driver compile the kernels for the GPU of the context that is current.
+    /// Kernels for the GPU of the context that is current.
     pub(super) fn load(driver: &Driver) -> Result<Self, CudaError> {
         if driver.version() < UNDERSTOOD_SINCE {
             return Err(CudaError::TooOld { found: driver.version() });
         }
-        let mut module = ptr::null_mut();
-        let text = CString::new(ROWS_PTX).unwrap_or_default();
-        // SAFETY: there is room for the answer; the text ends in 0.
-        let said = unsafe { (driver.api.cuModuleLoadData)(&mut module, text.as_ptr().cast()) };
-        driver.check("cuModuleLoadData", said)?;
-        let mut rows = ptr::null_mut();
-        // SAFETY: there is room for the answer; the name ends in 0.
-        let said = unsafe { (driver.api.cuModuleGetFunction)(&mut rows, module, c"tdlink_rows_u8".as_ptr()) };
-        let loaded = Self { module, rows };
-        driver.check("cuModuleGetFunction", said).map(|()| loaded)
+        Ok(Self::default())
     }
 
-    /// Gives the module back. Its context is current, and nothing of it runs any more: streams went before the context.
+    /// A kernel in the context that is current. A text that does not load is not tried again.
+    fn function(&self, kernel: Kernel, driver: &Driver) -> Result<CUfunction, CudaError> {
+        let loaded = self.loaded[kernel.module()].get_or_init(|| {
+            let mut module = ptr::null_mut();
+            let text = CString::new(kernel.text()).unwrap_or_default();
+            // SAFETY: there is room for the answer; the text ends in 0.
+            let said = unsafe { (driver.api.cuModuleLoadData)(&mut module, text.as_ptr().cast()) };
+            driver.check("cuModuleLoadData", said).map(|()| Loaded(module))
+        });
+        let module = loaded.as_ref().map_err(Clone::clone)?.0;
+        let mut function = ptr::null_mut();
+        // SAFETY: there is room for the answer; the name ends in 0.
+        let said = unsafe { (driver.api.cuModuleGetFunction)(&mut function, module, kernel.name().as_ptr()) };
+        driver.check("cuModuleGetFunction", said).map(|()| function)
+    }
+
+    /// Gives the modules back. Their context is current, and nothing of them runs any more: streams went before the
+    /// context.
     pub(super) fn unload(&self, driver: &Driver) {
-        // SAFETY: loaded once, unloaded once, with its context.
-        report(driver, "cuModuleUnload", unsafe { (driver.api.cuModuleUnload)(self.module) });
+        for Loaded(module) in self.loaded.iter().filter_map(|loaded| loaded.get()?.as_ref().ok()) {
+            // SAFETY: loaded once, unloaded once, with its context.
+            report(driver, "cuModuleUnload", unsafe { (driver.api.cuModuleUnload)(*module) });
+        }
     }
 }
 
@@ -152,22 +169,31 @@ impl Module {
 mod tests {
     use super::*;
 
+    const ALL: [Kernel; 5] = [Kernel::Rows, Kernel::ToPacked, Kernel::FromPacked, Kernel::ToYuv, Kernel::FromYuv];
+
     #[test]
-    fn the_compiled_text_is_for_old_gpus_and_has_the_kernel() {
-        let lines: Vec<&str> = ROWS_PTX.lines().collect();
-        assert!(lines.contains(&".version 8.0"), "a newer one needs a newer driver");
-        assert!(lines.contains(&".target sm_50"));
-        assert!(ROWS_PTX.contains(".visible .entry tdlink_rows_u8("));
-        let parameters: Vec<&str> = lines.iter().filter_map(|line| line.trim_start().strip_prefix(".param ")).collect();
-        let kinds: Vec<&str> = parameters.iter().filter_map(|line| line.split(' ').next()).collect();
-        assert_eq!(kinds, [".u64", ".u64", ".u32", ".u32", ".u32", ".u32", ".u32", ".u32"]);
+    fn the_compiled_texts_are_for_old_gpus_and_have_the_kernels() {
+        for kernel in ALL {
+            let lines: Vec<&str> = kernel.text().lines().collect();
+            assert!(lines.contains(&".version 8.0"), "{kernel:?}: a newer one needs a newer driver");
+            assert!(lines.contains(&".target sm_50"), "{kernel:?}");
+            let entry = format!(".visible .entry {}(", kernel.name().to_str().unwrap());
+            let start = lines.iter().position(|line| *line == entry).expect(&entry);
+            let parameters = lines[start + 1..].iter().map_while(|line| line.trim().strip_prefix(".param "));
+            let kinds: Vec<&str> = parameters.map(|line| line.split(" tdlink").next().unwrap_or(line)).collect();
+            match kernel {
+                Kernel::Rows => assert_eq!(kinds, [".u64", ".u64", ".u32", ".u32", ".u32", ".u32", ".u32", ".u32"]),
+                _ => assert_eq!(kinds, [".align 8 .b8"], "{kernel:?}"),
+            }
+        }
     }
 
     #[test]
-    fn what_a_copy_does_as_well_is_left_to_a_copy() {
-        let rows = |bytes_per_pixel, flip, swap, opaque| Rows { bytes_per_pixel, flip, swap, opaque }.is_copy();
-        assert!(rows(4, false, false, false) && rows(2, false, true, true) && rows(3, false, false, true));
-        assert!(!rows(1, true, false, false) && !rows(3, false, true, false) && !rows(4, false, false, true));
-        assert_eq!(Rows { bytes_per_pixel: 4, flip: true, swap: true, opaque: true }.flags(), 7);
+    fn each_kernel_is_in_the_module_of_its_text() {
+        for a in ALL {
+            for b in ALL {
+                assert_eq!(a.module() == b.module(), a.text() == b.text(), "{a:?} {b:?}");
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::segment::Identity;
 /// Most bytes of the name of the object that holds the pixels.
 pub const MAX_PIXELS_NAME: usize = 256;
 
-pub(super) mod field {
+pub(crate) mod field {
     use crate::field::Field;
 
     // From the start of the description.

@@ -3,8 +3,9 @@
 //!
 //! Bytes: `docs/protocol/control.md`. One producer; up to 32 consumers, each with a row of its own.
 
+mod clean;
 mod consumer;
-mod description;
+pub(crate) mod description;
 mod error;
 mod interrupt;
 pub mod layout;
@@ -23,6 +24,7 @@ mod takeover;
 mod vectors;
 mod words;
 
+pub use clean::{Cleaned, clean};
 pub use consumer::{AttachOptions, Consumer, Frame, ReadSlot, Take, Wait};
 pub use description::{AlphaMode, Colorimetry, Description, FrameSpec, MAX_PIXELS_NAME, Pixels, Ratio};
 pub use error::{ConsumeError, ProduceError};

@@ -11,44 +11,44 @@ pub const HEADER_BYTES: usize = 56;
 pub const MAX_SIDE: i32 = 32_768;
 
 /// First bytes `73 F6 5D E9`.
-const GL_MAGIC: u32 = 0xE95D_F673;
+pub(crate) const GL_MAGIC: u32 = 0xE95D_F673;
 /// First bytes `35 F8 5E D9`.
-const VULKAN_MAGIC: u32 = 0xD95E_F835;
+pub(crate) const VULKAN_MAGIC: u32 = 0xD95E_F835;
 /// First bytes `CF 54 ED 12`: samples of a Shared Mem Out CHOP.
-const CHOP_MAGIC: u32 = 0x12ED_54CF;
+pub(crate) const CHOP_MAGIC: u32 = 0x12ED_54CF;
 
-const MAGIC: Field<u32> = Field::at(0);
-const VERSION: Field<i32> = Field::at(4);
-const WIDTH: Field<i32> = Field::at(8);
-const HEIGHT: Field<i32> = Field::at(12);
-const ASPECT_X: Field<f32> = Field::at(16);
-const ASPECT_Y: Field<f32> = Field::at(20);
+pub(crate) const MAGIC: Field<u32> = Field::at(0);
+pub(crate) const VERSION: Field<i32> = Field::at(4);
+pub(crate) const WIDTH: Field<i32> = Field::at(8);
+pub(crate) const HEIGHT: Field<i32> = Field::at(12);
+pub(crate) const ASPECT_X: Field<f32> = Field::at(16);
+pub(crate) const ASPECT_Y: Field<f32> = Field::at(20);
 
-mod gl {
+pub(crate) mod gl {
     use crate::field::Field;
 
-    pub(super) const VERSION: i32 = 2;
-    pub(super) const FORMAT: Field<u32> = Field::at(24);
-    pub(super) const KIND: Field<u32> = Field::at(28);
-    pub(super) const TEXTURE: Field<u32> = Field::at(32);
-    pub(super) const DATA_OFFSET: Field<i32> = Field::at(36);
-    pub(super) const BYTES: usize = DATA_OFFSET.end();
+    pub(crate) const VERSION: i32 = 2;
+    pub(crate) const FORMAT: Field<u32> = Field::at(24);
+    pub(crate) const KIND: Field<u32> = Field::at(28);
+    pub(crate) const TEXTURE: Field<u32> = Field::at(32);
+    pub(crate) const DATA_OFFSET: Field<i32> = Field::at(36);
+    pub(crate) const BYTES: usize = DATA_OFFSET.end();
 }
 
-mod vulkan {
+pub(crate) mod vulkan {
     use crate::field::Field;
 
-    pub(super) const FORMAT: Field<u32> = Field::at(24);
-    pub(super) const DATA_SIZE: Field<i64> = Field::at(32);
-    pub(super) const DATA_OFFSET: Field<i32> = Field::at(40);
+    pub(crate) const FORMAT: Field<u32> = Field::at(24);
+    pub(crate) const DATA_SIZE: Field<i64> = Field::at(32);
+    pub(crate) const DATA_OFFSET: Field<i32> = Field::at(40);
     /// From version 2 on.
-    pub(super) const PRIMARIES: Field<u32> = Field::at(44);
+    pub(crate) const PRIMARIES: Field<u32> = Field::at(44);
     /// From version 2 on.
-    pub(super) const TRANSFER: Field<u32> = Field::at(48);
-    pub(super) const BYTES_V1: usize = 48;
-    pub(super) const BYTES_V2: usize = 56;
+    pub(crate) const TRANSFER: Field<u32> = Field::at(48);
+    pub(crate) const BYTES_V1: usize = 48;
+    pub(crate) const BYTES_V2: usize = 56;
     /// Where pixels may begin at the earliest for both colour fields to be there.
-    pub(super) const COLOURED: usize = TRANSFER.end();
+    pub(crate) const COLOURED: usize = TRANSFER.end();
 }
 
 const _: () = {

@@ -14,7 +14,7 @@ mod error;
 mod formats;
 mod frames;
 mod info;
-mod layout;
+pub(crate) mod layout;
 mod link;
 mod names;
 mod producer;

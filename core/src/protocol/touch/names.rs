@@ -46,6 +46,12 @@ impl TouchNames {
         (!typed.is_empty() && !beside).then_some(typed)
     }
 
+    /// What a user types for the info segment that stands under the name `object`: `None` for what is no such object.
+    pub fn typed_for_info(object: &str) -> Option<&str> {
+        let typed = object.strip_prefix(PREFIX)?.strip_prefix(PREFIX)?.strip_suffix(INFO)?;
+        (!typed.is_empty()).then_some(typed)
+    }
+
     /// What was typed, without a prefix.
     pub fn typed(&self) -> &str {
         &self.typed
@@ -97,6 +103,10 @@ mod tests {
         assert_eq!(TouchNames::typed_for(names.data(&Postfix::default()).unwrap().as_str()), Some("cam1"));
         for beside in [names.mutex(), names.info(), names.info_mutex()] {
             assert_eq!(TouchNames::typed_for(beside.as_str()), None, "{beside}");
+        }
+        assert_eq!(TouchNames::typed_for_info(names.info().as_str()), Some("cam1"));
+        for other in [names.mutex(), names.info_mutex()] {
+            assert_eq!(TouchNames::typed_for_info(other.as_str()), None, "{other}");
         }
         assert_eq!(TouchNames::typed_for("cam1"), None);
         assert_eq!(TouchNames::typed_for("TouchSHM"), None);

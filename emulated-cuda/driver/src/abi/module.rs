@@ -105,10 +105,15 @@ entries! {
         for (at, size) in function.kernel.parameters.iter().enumerate() {
             // The caller gives a pointer for each parameter of the kernel.
             let argument = get!(parameters.wrapping_add(at));
-            arguments.push(match size {
-                4 => get!(argument.cast::<u32>()).into(),
-                _ => get!(argument.cast::<u64>()),
-            });
+            match size {
+                4 => arguments.push(get!(argument.cast::<u32>()).into()),
+                // A structure is given as a whole.
+                size => {
+                    for word in 0..size / 8 {
+                        arguments.push(get!(argument.cast::<u64>().wrapping_add(word)));
+                    }
+                }
+            }
         }
         let launch = Launch { kernel: function.kernel, arguments };
         context.enqueue(&stream, Node::Launch(launch)).map(drop)

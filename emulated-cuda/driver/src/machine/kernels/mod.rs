@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The project's kernels on the processor, by name: written from what each promises, not from the device's code.
 
+mod colour;
+mod convert;
+mod rows;
+mod sample;
+
 use std::sync::Arc;
 
 use super::pages::Backing;
@@ -18,7 +23,16 @@ pub struct Kernel {
     run: fn(&[u64], &dyn Fn()) -> Option<()>,
 }
 
-const KERNELS: &[Kernel] = &[Kernel { name: "tdlink_rows_u8", parameters: &[8, 8, 4, 4, 4, 4, 4, 4], run: rows_u8 }];
+/// One structure; see [`convert`].
+const CONVERSION: &[usize] = &[convert::PARAMETER_BYTES];
+
+const KERNELS: &[Kernel] = &[
+    Kernel { name: "tdlink_rows_u8", parameters: &[8, 8, 4, 4, 4, 4, 4, 4], run: rows::rows_u8 },
+    Kernel { name: "tdlink_to_packed", parameters: CONVERSION, run: convert::to_packed },
+    Kernel { name: "tdlink_to_yuv", parameters: CONVERSION, run: convert::to_yuv },
+    Kernel { name: "tdlink_from_packed", parameters: CONVERSION, run: convert::from_packed },
+    Kernel { name: "tdlink_from_yuv", parameters: CONVERSION, run: convert::from_yuv },
+];
 
 impl Kernel {
     pub fn named(name: &str) -> Option<&'static Kernel> {
@@ -26,7 +40,7 @@ impl Kernel {
     }
 }
 
-/// A kernel with its arguments, each widened to 64 bits.
+/// A kernel with its arguments, each widened to 64 bits; a structure is its words of 64 bits.
 #[derive(Clone, Debug)]
 pub struct Launch {
     pub kernel: &'static Kernel,
@@ -82,41 +96,4 @@ impl Span {
 /// Bytes from the first of a picture to its last.
 fn extent(pitch: usize, row: usize, rows: usize) -> Option<usize> {
     (rows - 1).checked_mul(pitch)?.checked_add(row)
-}
-
-/// Rows of pixels of 1 to 4 bytes: (source, destination, source pitch, destination pitch, width, height, bytes of a
-/// pixel, flags). Flags: 1 upside down, 2 first and third byte change places, 4 the fourth byte becomes 255.
-fn rows_u8(arguments: &[u64], pause: &dyn Fn()) -> Option<()> {
-    let &[source, destination, ref rest @ ..] = arguments else { return None };
-    let &[from_pitch, to_pitch, width, height, size, flags] = rest else { return None };
-    let [from_pitch, to_pitch, width, height, size] =
-        [from_pitch, to_pitch, width, height, size].map(|value| value as usize);
-    if width == 0 || height == 0 {
-        return Some(());
-    }
-    if !(1..=4).contains(&size) {
-        return None;
-    }
-    let row = width.checked_mul(size)?;
-    let from = Span::new(source, extent(from_pitch, row, height)?)?;
-    let to = Span::new(destination, extent(to_pitch, row, height)?)?;
-    pause();
-    let mut line = vec![0; row];
-    for y in 0..height {
-        if y == height / 2 {
-            pause();
-        }
-        let source_y = if flags & 1 != 0 { height - 1 - y } else { y };
-        from.read(source_y * from_pitch, &mut line)?;
-        for pixel in line.chunks_exact_mut(size) {
-            if flags & 2 != 0 && size >= 3 {
-                pixel.swap(0, 2);
-            }
-            if flags & 4 != 0 && size == 4 {
-                pixel[3] = 255;
-            }
-        }
-        to.write(y * to_pitch, &line)?;
-    }
-    Some(())
 }

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Which processes have a buffer open.
+
+use std::fmt;
+
+use super::{Found, Look};
+use crate::segment::program_name;
+
+/// A process, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Its number.
+    pub pid: u32,
+    /// The name of its program, where the system tells: `python3`, `TouchDesigner.exe`.
+    pub name: Option<String>,
+}
+
+impl Program {
+    /// The process of that number, if there is one.
+    pub fn of(pid: u32) -> Self {
+        Self { pid, name: program_name(pid) }
+    }
+}
+
+impl fmt::Display for Program {
+    /// For example `python3 (4711)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name} ({})", self.pid),
+            None => write!(f, "process {}", self.pid),
+        }
+    }
+}
+
+/// Asks `/proc` once for all of them.
+#[cfg(target_os = "linux")]
+pub(super) fn ask(all: &mut [Found], look: Look) {
+    use super::{Protocol, State};
+    use crate::segment::users;
+
+    if look == Look::Segments {
+        return;
+    }
+    let objects: Vec<_> = all.iter().filter_map(|found| found.identity).collect();
+    let users = users(&objects);
+    let own = crate::segment::user_id();
+    for found in all {
+        let pids = found.identity.and_then(|object| users.get(&object)).map_or(&[][..], Vec::as_slice);
+        found.users = pids.iter().copied().map(Program::of).collect();
+        if found.protocol() == Protocol::Control {
+            continue;
+        }
+        if let [only] = found.users.as_slice() {
+            found.producer = Some(only.clone());
+        }
+        // Processes of other users cannot be seen, so that nobody seen means nothing there.
+        let seen = found.uid == own || own == 0;
+        found.state = match found.state {
+            _ if pids.is_empty() && seen && found.identity.is_some() && found.owned != Some(true) => State::Stale,
+            state => state,
+        };
+    }
+}
+
+/// No other system tells.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn ask(_: &mut [Found], _: Look) {}

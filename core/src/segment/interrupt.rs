@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Asking a program to end in order, as Ctrl-C does.
+
+use std::io;
+
+/// Sends `SIGINT` to a process of this user. (Windows: CTRL_BREAK to the process group that it leads, in this console.)
+///
+/// # Errors
+/// The system's: there is no such process, it is another user's, or there is no console.
+#[cfg(unix)]
+pub fn interrupt(pid: u32) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    // 0 and what lies beyond would mean whole groups.
+    let pid = pid.filter(|pid| !pid.is_init()).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(rustix::process::kill_process(pid, rustix::process::Signal::INT)?)
+}
+
+/// Sends CTRL_BREAK to the process group that `pid` leads, in this console. (Unix: `SIGINT` to the process.)
+///
+/// # Errors
+/// The system's: there is no such group, or there is no console.
+#[cfg(windows)]
+pub fn interrupt(pid: u32) -> io::Result<()> {
+    use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, GenerateConsoleCtrlEvent};
+
+    if pid == 0 {
+        // That would be everybody in the console.
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: FACT: GenerateConsoleCtrlEvent takes two numbers and touches no memory of ours.
+    let done = unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, pid) };
+    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_and_everybody_are_refused() {
+        assert_eq!(interrupt(0).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_program_is_interrupted() {
+        use std::os::unix::process::ExitStatusExt;
+
+        let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        interrupt(sleeper.id()).unwrap();
+        assert_eq!(sleeper.wait().unwrap().signal(), Some(libc::SIGINT));
+    }
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A pipeline in a process of its own: heard, ended in order, and never left behind.
+
+use std::io::{BufRead, BufReader, Read};
+#[cfg(unix)]
+use std::path::PathBuf;
+use std::process::{Child as Process, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tdlink_core::segment::interrupt;
+
+use super::messages::{self, Said};
+use super::{GStreamer, Trouble};
+
+/// How long a pipeline may take to write out what it holds once it is asked to end.
+pub const TO_END: Duration = Duration::from_secs(20);
+/// How often a process is asked whether it has ended. There is no wait with a deadline in the standard library.
+const LOOK: Duration = Duration::from_millis(10);
+/// Lines of a pipeline's complaints that are kept.
+const KEPT: usize = 40;
+
+/// How a pipeline ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// In order.
+    Well,
+    /// With an error, in its words.
+    Badly(String),
+    /// Not in time; it was killed.
+    Killed,
+}
+
+/// A program of GStreamer that runs.
+#[derive(Debug)]
+pub struct Child {
+    process: Process,
+    said: Receiver<Said>,
+    readers: Vec<JoinHandle<()>>,
+    errors: Vec<String>,
+    asked: bool,
+}
+
+impl Child {
+    /// Starts gst-launch-1.0 with a pipeline; an interrupt becomes the end of the stream.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn launch(gstreamer: &GStreamer, words: &[String]) -> Result<Self, Trouble> {
+        let mut command = gstreamer.command("gst-launch-1.0");
+        command.args(["-e", "-m", "-v"]).args(words);
+        Self::start(command)
+    }
+
+    /// Starts a program.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start(command: Command) -> Result<Self, Trouble> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let mut command = not_left_behind(command);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().map_err(|source| Trouble::Start { program, source })?;
+        let (sender, said) = mpsc::channel();
+        let readers = [
+            process.stdout.take().map(|pipe| listen(pipe, sender.clone())),
+            process.stderr.take().map(|pipe| listen(pipe, sender.clone())),
+        ];
+        Ok(Self { process, said, readers: readers.into_iter().flatten().collect(), errors: Vec::new(), asked: false })
+    }
+
+    /// The next thing that it says within `patience`; `None` when it says nothing. Also `None`, and at once, when it has
+    /// ended: see [`Self::has_ended`].
+    pub fn hear(&mut self, patience: Duration) -> Option<Said> {
+        match self.said.recv_timeout(patience) {
+            Ok(said) => {
+                self.note(&said);
+                Some(said)
+            }
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => {
+                // Both its pipes are closed, so it is about to end.
+                if !self.has_ended() {
+                    std::thread::sleep(LOOK.min(patience));
+                }
+                None
+            }
+        }
+    }
+
+    fn note(&mut self, said: &Said) {
+        let line = match said {
+            Said::Error { element, text } => format!("{element}: {text}"),
+            Said::Line(line) if line.starts_with("WARNING: erroneous pipeline") || line.starts_with("ERROR") => {
+                line.clone()
+            }
+            _ => return,
+        };
+        if self.errors.len() < KEPT {
+            self.errors.push(line);
+        }
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Asks it to end in order, once: gst-launch-1.0 takes a second interrupt as an order to drop everything.
+    pub fn interrupt(&mut self) {
+        if !std::mem::replace(&mut self.asked, true) && !self.has_ended() && interrupt(self.process.id()).is_err() {
+            // It cannot be asked; files that are written in fragments lose their last one.
+            let _ = self.process.kill();
+        }
+    }
+
+    /// Waits for its end, handing what it still says to `heard`; kills it after `patience`.
+    pub fn end(mut self, patience: Duration, mut heard: impl FnMut(&Said)) -> Ended {
+        let deadline = Instant::now() + patience;
+        let status = loop {
+            match self.process.try_wait() {
+                Ok(Some(status)) => break Some(status),
+                Ok(None) if Instant::now() < deadline => {
+                    if let Some(said) = self.hear(LOOK) {
+                        heard(&said);
+                    }
+                }
+                Ok(None) | Err(_) => break None,
+            }
+        };
+        if status.is_none() {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        while let Ok(said) = self.said.try_recv() {
+            self.note(&said);
+            heard(&said);
+        }
+        match status {
+            None => Ended::Killed,
+            Some(status) if status.success() => Ended::Well,
+            Some(status) => Ended::Badly(self.complaint(status)),
+        }
+    }
+
+    fn complaint(&self, status: ExitStatus) -> String {
+        match self.errors.first() {
+            // The first error is the cause; the others follow from it.
+            Some(first) => first.clone(),
+            None => format!("the pipeline ended with {status} and gave no reason"),
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.has_ended() {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+    }
+}
+
+fn listen(pipe: impl Read + Send + 'static, said: mpsc::Sender<Said>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        let mut line = Vec::new();
+        while pipe.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            let text = String::from_utf8_lossy(&line);
+            let heard = said.send(messages::read(text.trim_end()));
+            line.clear();
+            if heard.is_err() {
+                break;
+            }
+        }
+    })
+}
+
+/// The same command in a process group of its own, so that Ctrl-C in the terminal reaches us alone; and, where the system
+/// has setpriv, one that is interrupted when we die, however we die.
+#[cfg(unix)]
+fn not_left_behind(command: Command) -> Command {
+    use std::os::unix::process::CommandExt;
+
+    let mut wrapped = match setpriv().filter(|_| cfg!(target_os = "linux")) {
+        Some(setpriv) => {
+            let mut wrapped = Command::new(setpriv);
+            // Then nobody reads what it prints, which must not be its end.
+            let deaf = ["sh", "-c", "trap '' PIPE; exec \"$0\" \"$@\""];
+            wrapped.args(["--pdeathsig", "INT", "--"]).args(deaf).arg(command.get_program());
+            wrapped
+        }
+        None => Command::new(command.get_program()),
+    };
+    wrapped.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    wrapped.process_group(0);
+    wrapped
+}
+
+#[cfg(unix)]
+fn setpriv() -> Option<PathBuf> {
+    ["/usr/bin/setpriv", "/bin/setpriv"].map(PathBuf::from).into_iter().find(|file| file.is_file())
+}
+
+/// The same command in a process group of its own, which can be sent a CTRL_BREAK alone.
+#[cfg(windows)]
+fn not_left_behind(mut command: Command) -> Command {
+    use std::os::windows::process::CommandExt;
+
+    const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
+    command.creation_flags(CREATE_NEW_PROCESS_GROUP);
+    command
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Sound for a recording or a stream: TouchDesigner's own, the system's, or a device's.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::child::{Child, Ended};
+use super::elements::{package, properties};
+use super::{GStreamer, Line, Trouble};
+
+/// How long a device may take to give its first sound.
+const FIRST_SOUND: Duration = Duration::from_secs(4);
+
+/// Encoders of AAC, the best first.
+const ENCODERS: [&str; 4] = ["avenc_aac", "fdkaacenc", "mfaacenc", "voaacenc"];
+/// Bits a second of compressed sound.
+const BITS: u32 = 192_000;
+
+/// A source of sound.
+#[derive(Debug)]
+pub struct Sound {
+    /// In the user's words.
+    pub what: String,
+    /// From the device to 48,000 samples a second in step with the pipeline's clock.
+    pub line: Line,
+    /// Whether it stands for another one that was asked for, and why.
+    pub instead: Option<String>,
+}
+
+/// The source that `wanted` names: `auto`, `td`, `system`, `none`, or a device.
+///
+/// # Errors
+/// When what is asked for by name is not there. `auto` is never an error: then there is no sound.
+pub fn sound(gstreamer: &GStreamer, wanted: &str) -> Result<Option<Sound>, Trouble> {
+    match wanted {
+        "none" => Ok(None),
+        "auto" => {
+            let Ok(found) = system(gstreamer).or_else(|_| td(gstreamer)) else { return Ok(None) };
+            Ok(opens(gstreamer, &found).is_ok().then_some(found))
+        }
+        _ => {
+            let found = match wanted {
+                "td" => td(gstreamer)?,
+                "system" => system(gstreamer)?,
+                "tone" => tone(),
+                device => from_device(gstreamer, device)?,
+            };
+            opens(gstreamer, &found).map_err(|why| {
+                Trouble::Wish(format!(
+                    "--audio {wanted}: {} does not open: {why}; --audio none goes without",
+                    found.what
+                ))
+            })?;
+            Ok(Some(found))
+        }
+    }
+}
+
+/// The encoder of sound, with its parser.
+///
+/// # Errors
+/// When there is none.
+pub fn audio_encoder(gstreamer: &GStreamer) -> Result<Line, Trouble> {
+    match gstreamer.elements.first(&ENCODERS) {
+        Some(name) => Ok(Line::default().then(name).set("bitrate", BITS).then("aacparse")),
+        None => Err(Trouble::Lacks { what: "encoder for AAC sound".into(), package: package("avenc_aac") }),
+    }
+}
+
+/// A tone, to try a stream with.
+fn tone() -> Sound {
+    let source = Line::default().then("audiotestsrc").set("is-live", true).set("volume", 0.1);
+    Sound { what: "a test tone".into(), line: in_step(source), instead: None }
+}
+
+fn system(gstreamer: &GStreamer) -> Result<Sound, Trouble> {
+    let source = if cfg!(windows) {
+        need(gstreamer, "wasapi2src")?.set("loopback", true).set("low-latency", true)
+    } else if cfg!(target_os = "macos") {
+        return Err(Trouble::Wish(
+            "--audio system: macOS lends programs no system sound; name a loopback device that is installed".into(),
+        ));
+    } else {
+        need(gstreamer, "pulsesrc")?.set("device", "@DEFAULT_MONITOR@").set("client-name", "tdlink")
+    };
+    Ok(Sound { what: "the system's sound".into(), line: in_step(own_clock(source)), instead: None })
+}
+
+/// TouchDesigner's own sound, where the system can part one program's from the others'.
+fn td(gstreamer: &GStreamer) -> Result<Sound, Trouble> {
+    if !cfg!(windows) {
+        let found = system(gstreamer)?;
+        let why = "only Windows parts one program's sound from the others'".to_owned();
+        return Ok(Sound { instead: Some(why), ..found });
+    }
+    let has = properties(&gstreamer.inspect("wasapi2src").unwrap_or_default());
+    let instead = match touchdesigner() {
+        None => "no TouchDesigner.exe runs".to_owned(),
+        Some(_) if !has.contains("loopback-target-pid") => {
+            "this GStreamer's wasapi2src cannot part one program's sound from the others'".to_owned()
+        }
+        Some(pid) => {
+            let source = need(gstreamer, "wasapi2src")?
+                .set("loopback", true)
+                .set("loopback-mode", "include-process-tree")
+                .set("loopback-target-pid", pid);
+            let what = format!("TouchDesigner's sound (process {pid}; not what it plays through ASIO)");
+            return Ok(Sound { what, line: in_step(own_clock(source)), instead: None });
+        }
+    };
+    Ok(Sound { instead: Some(instead), ..system(gstreamer)? })
+}
+
+/// The process of a TouchDesigner that runs, by Windows' own list.
+fn touchdesigner() -> Option<u32> {
+    let list = Command::new("tasklist").args(["/FI", "IMAGENAME eq TouchDesigner.exe", "/FO", "CSV", "/NH"]).output();
+    let list = String::from_utf8_lossy(&list.ok()?.stdout).into_owned();
+    let line = list.lines().find(|line| line.contains("TouchDesigner.exe"))?;
+    line.split("\",\"").nth(1)?.trim_matches('"').parse().ok()
+}
+
+fn from_device(gstreamer: &GStreamer, device: &str) -> Result<Sound, Trouble> {
+    let element = if cfg!(windows) {
+        "wasapi2src"
+    } else if cfg!(target_os = "macos") {
+        "osxaudiosrc"
+    } else if device.starts_with("hw:") || device.starts_with("plughw:") {
+        "alsasrc"
+    } else {
+        "pulsesrc"
+    };
+    let source = need(gstreamer, element)?.set("device", device);
+    Ok(Sound { what: format!("the device {device}"), line: in_step(own_clock(source)), instead: None })
+}
+
+fn need(gstreamer: &GStreamer, element: &str) -> Result<Line, Trouble> {
+    if gstreamer.elements.has(element) {
+        Ok(Line::default().then(element))
+    } else {
+        Err(Trouble::Lacks { what: element.to_owned(), package: package(element) })
+    }
+}
+
+/// The pipeline's clock is the system's, which pictures are stamped by: the device's own drifts against it and is corrected.
+fn own_clock(source: Line) -> Line {
+    source.set("provide-clock", false).set("slave-method", "skew")
+}
+
+fn in_step(source: Line) -> Line {
+    source
+        .then("queue")
+        .then("audioconvert")
+        .then("audioresample")
+        .then("audiorate")
+        .set("tolerance", 20_000_000)
+        .then("audio/x-raw,rate=48000,channels=2")
+}
+
+/// Whether it gives sound.
+fn opens(gstreamer: &GStreamer, sound: &Sound) -> Result<(), String> {
+    let line = sound.line.clone().then("fakesink").set("num-buffers", 2);
+    let mut child = Child::launch(gstreamer, line.words()).map_err(|err| err.to_string())?;
+    let deadline = Instant::now() + FIRST_SOUND;
+    while !child.has_ended() && Instant::now() < deadline {
+        child.hear(Duration::from_millis(100));
+    }
+    if !child.has_ended() {
+        child.interrupt();
+        child.end(FIRST_SOUND, |_| ());
+        return Err(format!("no sound within {} s", FIRST_SOUND.as_secs()));
+    }
+    match child.end(FIRST_SOUND, |_| ()) {
+        Ended::Well => Ok(()),
+        Ended::Badly(why) => Err(why),
+        Ended::Killed => Err("it does not end".into()),
+    }
+}
