@@ -372,7 +372,10 @@ fn a_reader_whose_copies_are_slower_than_the_ring_gives_up_frames_and_pushes_non
         let mut sender = Sender::start(&[]);
         sender.play(&sending(&name).replace("sync=false", "sync=false origin=top-left slots=3"));
         // The halves of its copies are read 35 and 70 ms after a frame came, and three frames of 60 a second are 50 ms.
-        let mut reader = Sender::start(&[("EMULATED_CUDA_COPY_DELAY_US", "70000")]);
+        let folder = Folder::new("slow");
+        let counts = folder.join("counts");
+        let counting = ("EMULATED_CUDA_STATS", counts.to_str().expect("a path of ours"));
+        let mut reader = Sender::start(&[("EMULATED_CUDA_COPY_DELAY_US", "70000"), counting]);
         if elsewhere {
             sender.send(0, 1, 60);
             reader.order(&format!("also tdcudaipcsrc shm-name={name} ! {device} ! fakesink sync=false"), "playing too");
@@ -395,6 +398,13 @@ fn a_reader_whose_copies_are_slower_than_the_ring_gives_up_frames_and_pushes_non
         assert_eq!(said.contains("another CUDA context"), elsewhere, "{said}");
         reader.order("stop", "stopped");
         sender.order("stop", "stopped");
+        reader.end();
+        let pinned = counted(&counts).get("cuMemHostAlloc").is_some_and(|calls| *calls > 0);
+        assert_eq!(
+            pinned,
+            elsewhere || capture.starts_with("video/x-raw,"),
+            "{capture}: memory for the way over the host"
+        );
     }
 }
 
