@@ -5,12 +5,18 @@
 //! `out` do what the elements must, since no slice may lie in shared memory: pieces are copied into a small buffer and
 //! converted from it, or converted into it and copied on. `flipped` is `in` with the rows upside down. Four frames are
 //! used in turn, more than the caches hold. Compare within one run only.
+//!
+//! Of whole frames between wires and pictures, upside down, `floor` reads every word of the source and fills the
+//! destination, row by row in the same order: what the memory alone costs.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tdlink_core::frame::{ChannelOrder, PixelFormat, SampleType};
-use tdlink_core::pixels::{self, Alpha, Converter, Options, Transfer};
+use tdlink_core::pixels::{
+    self, Alpha, Conversion as Frame, Converter, FrameConverter, Matrix, Options, Picture, Plane, PlaneMut, Range,
+    Transfer, Yuv,
+};
 
 const SIZES: [(&str, usize, usize); 3] = [("720p", 1280, 720), ("1080p", 1920, 1080), ("4K", 3840, 2160)];
 const SLOTS: usize = 4;
@@ -148,5 +154,64 @@ fn convert(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, convert);
+fn pictures() -> Vec<(&'static str, Frame)> {
+    use SampleType::{F16, F32, U8};
+    let four = |sample| PixelFormat::new(sample, 4, ChannelOrder::Rgba).expect("4 channels");
+    let yuv = Yuv { matrix: Matrix::Bt709, range: Range::Limited };
+    vec![
+        ("f32-u8", Frame::to_picture(four(F32), Picture::Rgba)),
+        ("f16-rgb10a2", Frame::to_picture(four(F16), Picture::Rgb10A2)),
+        ("u8-nv12", Frame::to_picture(four(U8), Picture::Nv12(yuv))),
+        ("f16-p010", Frame::to_picture(four(F16), Picture::P010(yuv))),
+        ("nv12-u8", Frame::to_wire(Picture::Nv12(yuv), four(U8)).expect("no bfloat16")),
+    ]
+}
+
+fn frames(criterion: &mut Criterion) {
+    for (size, width, height) in SIZES {
+        let mut group = criterion.benchmark_group(format!("{size} pictures"));
+        group.sample_size(20).warm_up_time(std::time::Duration::from_millis(300));
+        group.measurement_time(std::time::Duration::from_secs(1));
+        for (name, conversion) in pictures() {
+            let (src, dst) = conversion.planes(width, height);
+            let bytes = |planes: [Option<pixels::PlaneSize>; 2]| {
+                planes.iter().flatten().map(|plane| plane.row_bytes * plane.rows).sum::<usize>()
+            };
+            group.throughput(Throughput::Bytes((bytes(src) + bytes(dst)) as u64));
+            let mut frames = Frames::new(bytes(src), bytes(dst));
+            group.bench_function(BenchmarkId::new("floor", name), |bencher| {
+                bencher.iter(|| {
+                    let (src, dst) = frames.next();
+                    let (src_row, dst_row) = (src.len() / height, dst.len() / height);
+                    for (src, dst) in src.chunks_exact(src_row).zip(dst.chunks_exact_mut(dst_row).rev()) {
+                        let words = src.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word));
+                        dst.fill(words.fold(0, |all, word| all | word) as u8);
+                    }
+                });
+            });
+            let mut converter = FrameConverter::new(&conversion.flipped(true), width, height);
+            group.bench_function(BenchmarkId::new("flipped", name), |bencher| {
+                bencher.iter(|| {
+                    let (mut from, mut to) = frames.next();
+                    let mut planes: Vec<Plane> = Vec::with_capacity(2);
+                    for plane in src.iter().flatten() {
+                        let (bytes, rest) = from.split_at(plane.row_bytes * plane.rows);
+                        planes.push(Plane { bytes, pitch: plane.row_bytes });
+                        from = rest;
+                    }
+                    let mut wanted: Vec<PlaneMut> = Vec::with_capacity(2);
+                    for plane in dst.iter().flatten() {
+                        let (bytes, rest) = to.split_at_mut(plane.row_bytes * plane.rows);
+                        wanted.push(PlaneMut { bytes, pitch: plane.row_bytes });
+                        to = rest;
+                    }
+                    converter.convert(&planes, &mut wanted).expect("planes are whole");
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, convert, frames);
 criterion_main!(benches);

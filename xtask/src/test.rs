@@ -98,7 +98,7 @@ fn doc_tests(arguments: &[&str], total: &mut Count) -> Outcome {
 }
 
 pub fn run() -> Outcome {
-    setup::ensure(&[Need::Build, Need::Media, Need::Python])?;
+    setup::ensure(&[Need::Build, Need::Media, Need::Python, Need::Cxx])?;
     let _ = std::fs::remove_file(stamp());
     let mut total = Count::default();
     let everything = ["--workspace", "--features", "tdlink-core/test-util"];

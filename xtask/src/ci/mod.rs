@@ -77,9 +77,9 @@ pub fn run(words: &[&str]) -> Outcome {
     if let Some(unknown) = names.iter().find(|name| LANES.iter().all(|lane| lane.name != **name)) {
         return Err(Trouble::Usage(format!("no such lane: {unknown}\n\nlanes:\n{}", describe_lanes())));
     }
-    let mut needs = vec![Need::Build, Need::Media, Need::Python];
+    let mut needs = vec![Need::Build, Need::Media, Need::Python, Need::Cxx];
     if names.is_empty() {
-        needs.extend([Need::Pip, Need::Cxx]);
+        needs.push(Need::Pip);
     }
     setup::ensure(&needs)?;
     let spared = after_test && test::passed_on_this_tree();

@@ -490,9 +490,19 @@ static __device__ __forceinline__ void light(const Parameters &p, bool has_alpha
     if (!is_lit(p, has_alpha))
         return;
     const bool divide = has_alpha && p.alpha == DIVIDED, multiply = has_alpha && p.alpha == MULTIPLIED;
+    // Each pixel's turn at the first place: the code stands there once, and registers are not indexed.
+#pragma unroll 1
+    for (int pixel = 0; pixel < GROUP; pixel++) {
+        light_of_pixel(p, divide, multiply, group.at[0]);
 #pragma unroll
-    for (int pixel = 0; pixel < GROUP; pixel++)
-        light_of_pixel(p, divide, multiply, group.at[pixel]);
+        for (int i = 0; i < 4; i++) {
+            const u32 first = group.at[0][i];
+            group.at[0][i] = group.at[1][i];
+            group.at[1][i] = group.at[2][i];
+            group.at[2][i] = group.at[3][i];
+            group.at[3][i] = first;
+        }
+    }
 }
 
 // Work.
