@@ -20,6 +20,7 @@ pub const ROLE: &str = "the_other_process";
 /// The other process's side: pipelines with an `appsrc name=a` and a sink `name=k`.
 pub fn serve() {
     let mut run: Option<Run> = None;
+    let mut others = Vec::new();
     for line in stdin().lines().map_while(Result::ok) {
         let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
         match (word, &run) {
@@ -29,6 +30,12 @@ pub fn serve() {
                 new.play();
                 run = Some(new);
                 say("playing");
+            }
+            ("also", _) => {
+                let new = Run::playing(rest);
+                new.wait_message("tdlink-connected");
+                others.push(new);
+                say("playing too");
             }
             ("caps", Some(run)) => {
                 appsrc(run).set_caps(Some(&rest.parse::<gst::Caps>().expect("the test gives caps")));
@@ -64,6 +71,7 @@ pub fn serve() {
             ("descriptors", _) => say(&format!("descriptors {}", super::machine::descriptors().len())),
             ("stop", Some(_)) => {
                 run = None;
+                others.clear();
                 say("stopped");
             }
             other => panic!("the other process does not know {:?}", other.0),
