@@ -74,12 +74,43 @@ fn beside(folder: &Path, args: &[&str]) -> Peer {
     Peer::spawn(command(folder, args))
 }
 
+/// A sender of pictures. It ends in order when it is dropped, so that nothing is left under its name.
+struct Sender(Option<Peer>);
+
+impl Sender {
+    fn peer(&mut self) -> &mut Peer {
+        self.0.as_mut().expect("the sender runs")
+    }
+
+    /// Ends it now.
+    fn end(&mut self) {
+        if let Some(mut peer) = self.0.take() {
+            peer.say("end");
+            let (status, heard) = peer.wait(PATIENCE);
+            assert!(status.success() || std::thread::panicking(), "the sender: {status}, {heard:?}");
+        }
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A sender of so many pictures that waits for its reader.
+fn lossless(name: &str, count: u64) -> Sender {
+    let mut sender = python("sender.py", &[name, "320", "180", &FPS.to_string(), &count.to_string()]);
+    sender.hear("sending", PATIENCE);
+    Sender(Some(sender))
+}
+
 /// A sender of pictures, and the time at which its number was 0.
-fn sender(name: &str, (width, height): (u32, u32)) -> (Peer, u64) {
+fn sender(name: &str, (width, height): (u32, u32)) -> (Sender, u64) {
     let mut sender = python("sender.py", &[name, &width.to_string(), &height.to_string(), &FPS.to_string()]);
     let line = sender.hear("sending", PATIENCE);
     let began = line.rsplit(' ').next().and_then(|ns| ns.parse().ok()).expect("the sender says when it began");
-    (sender, began)
+    (Sender(Some(sender)), began)
 }
 
 fn python(script: &str, args: &[&str]) -> Peer {

@@ -8,12 +8,10 @@ use super::*;
 fn film(test: &str) -> (PathBuf, u64) {
     let name = Name::new(&format!("{test}film"));
     let folder = folder(test);
-    let mut sender = python("sender.py", &[&name, "320", "180", "30", "45"]);
-    sender.hear("sending", PATIENCE);
-    let args = ["record", &name, "-o", "film.mkv", "--codec", "ffv1", "--offline", "--once"];
+    let _sender = lossless(&name, 45);
+    let args = ["record", &name, "--fps", "30", "-o", "film.mkv", "--codec", "ffv1", "--offline", "--once"];
     let (text, code) = told(&tdlink(&folder, &args));
     assert_eq!(code, Some(0), "{text}");
-    sender.say("end");
     (folder, 45)
 }
 

@@ -29,7 +29,7 @@ fn seconds_lost(test: &str, file: &str, more: &[&str]) -> f64 {
     let name = Name::new(test);
     let folder = folder(test);
     let (_sender, began) = sender(&name, SIZE);
-    let args = [&["record", &name, "-o", file, "--audio", "none", "--once"], more].concat();
+    let args = [&["record", &name, "--fps", "30", "-o", file, "--audio", "none", "--once"], more].concat();
     let mut tool = beside(&folder, &args);
     grows(&folder.join(file));
     pass(began, 6 * FPS);
@@ -59,7 +59,7 @@ fn a_tool_that_is_killed_leaves_a_whole_file_and_no_process() {
     let name = Name::new("killtool");
     let folder = folder("killtool");
     let (_sender, began) = sender(&name, SIZE);
-    let tool = beside(&folder, &["record", &name, "-o", "whole.mp4", "--audio", "none"]);
+    let tool = beside(&folder, &["record", &name, "--fps", "30", "-o", "whole.mp4", "--audio", "none"]);
     grows(&folder.join("whole.mp4"));
     pass(began, 3 * FPS);
     let pipeline = pipeline_of(&tool);
@@ -77,7 +77,8 @@ fn so_many_seconds_are_recorded_as_were_asked_for() {
     let name = Name::new("seconds");
     let folder = folder("seconds");
     let (_sender, _) = sender(&name, SIZE);
-    let output = tdlink(&folder, &["--json", "record", &name, "-o", "a.mp4", "-d", "2", "--audio", "tone"]);
+    let output =
+        tdlink(&folder, &["--json", "record", &name, "--fps", "30", "-o", "a.mp4", "-d", "2", "--audio", "tone"]);
     let (text, code) = told(&output);
     assert_eq!(code, Some(0), "{text}");
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON value");
@@ -85,7 +86,7 @@ fn so_many_seconds_are_recorded_as_were_asked_for() {
     let film = Film::decode(&folder.join("a.mp4"), FILM);
     assert_eq!(film.len() as u64, 2 * FPS);
     assert_in_order(&film.numbers());
-    let (text, code) = told(&tdlink(&folder, &["record", &name, "-o", "a.mp4", "-d", "1"]));
+    let (text, code) = told(&tdlink(&folder, &["record", &name, "--fps", "30", "-o", "a.mp4", "-d", "1"]));
     assert_eq!(code, Some(2), "a file that is there is not written over: {text}");
 }
 
@@ -94,10 +95,10 @@ fn a_picture_that_changes_its_size_is_letterboxed() {
     let name = Name::new("letter");
     let folder = folder("letter");
     let (mut sender, began) = sender(&name, SIZE);
-    let mut tool = beside(&folder, &["record", &name, "-o", "a.mp4", "--audio", "none"]);
+    let mut tool = beside(&folder, &["record", &name, "--fps", "30", "-o", "a.mp4", "--audio", "none"]);
     grows(&folder.join("a.mp4"));
     pass(began, FPS);
-    assert_eq!(sender.ask("resize 180 180"), "resized");
+    assert_eq!(sender.peer().ask("resize 180 180"), "resized");
     pass(began, 3 * FPS);
     tool.interrupt();
     let (status, _) = tool.wait(PATIENCE);
@@ -113,10 +114,11 @@ fn a_change_of_size_splits_where_that_is_wished() {
     let name = Name::new("split");
     let folder = folder("split");
     let (mut sender, began) = sender(&name, SIZE);
-    let mut tool = beside(&folder, &["record", &name, "-o", "a.mkv", "--audio", "none", "--on-resize", "split"]);
+    let mut tool =
+        beside(&folder, &["record", &name, "--fps", "30", "-o", "a.mkv", "--audio", "none", "--on-resize", "split"]);
     grows(&folder.join("a.mkv"));
     pass(began, FPS);
-    assert_eq!(sender.ask("resize 160 160"), "resized");
+    assert_eq!(sender.peer().ask("resize 160 160"), "resized");
     grows(&folder.join("a-002.mkv"));
     pass(began, 2 * FPS);
     tool.interrupt();
@@ -132,11 +134,10 @@ fn a_producer_that_comes_back_begins_the_next_part() {
     let name = Name::new("parts");
     let folder = folder("parts");
     let (mut first, began) = sender(&name, SIZE);
-    let mut tool = beside(&folder, &["record", &name, "-o", "a.mp4", "--audio", "none"]);
+    let mut tool = beside(&folder, &["record", &name, "--fps", "30", "-o", "a.mp4", "--audio", "none"]);
     grows(&folder.join("a.mp4"));
     pass(began, 2 * FPS);
-    first.say("end");
-    assert!(first.wait(PATIENCE).0.success());
+    first.end();
     let (_second, began) = sender(&name, SIZE);
     grows(&folder.join("a-002.mp4"));
     pass(began, 2 * FPS);
@@ -155,12 +156,10 @@ fn offline_takes_every_frame_of_a_producer_that_waits() {
     const COUNT: u64 = 50;
     let name = Name::new("offline");
     let folder = folder("offline");
-    let mut sender = python("sender.py", &[&name, "320", "180", "30", &COUNT.to_string()]);
-    sender.hear("sending", PATIENCE);
-    let args = ["record", &name, "-o", "a.mkv", "--codec", "ffv1", "--offline", "--strict", "--once"];
+    let _sender = lossless(&name, COUNT);
+    let args = ["record", &name, "--fps", "30", "-o", "a.mkv", "--codec", "ffv1", "--offline", "--strict", "--once"];
     let (text, code) = told(&tdlink(&folder, &args));
     assert_eq!(code, Some(0), "{text}");
-    sender.say("end");
     let numbers = Film::decode(&folder.join("a.mkv"), FILM).numbers();
     assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>());
 }
@@ -170,10 +169,12 @@ fn an_encoder_that_is_not_there_is_named_with_who_has_it() {
     let name = Name::new("noenc");
     let folder = folder("noenc");
     let (_sender, _) = sender(&name, SIZE);
-    let (text, code) = told(&tdlink(&folder, &["record", &name, "-o", "a.mp4", "--encoder", "mfh264enc"]));
+    let (text, code) =
+        told(&tdlink(&folder, &["record", &name, "--fps", "30", "-o", "a.mp4", "--encoder", "mfh264enc"]));
     assert_eq!(code, Some(3), "{text}");
     assert!(text.contains("mfh264enc") && text.contains("Windows"), "{text}");
-    let (text, code) = told(&tdlink(&folder, &["record", &name, "-o", "a.mp4", "--alpha", "--codec", "h264"]));
+    let (text, code) =
+        told(&tdlink(&folder, &["record", &name, "--fps", "30", "-o", "a.mp4", "--alpha", "--codec", "h264"]));
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("ffv1") && text.contains("prores"), "what keeps alpha is named: {text}");
     assert!(!folder.join("a.mp4").exists());
@@ -183,7 +184,7 @@ fn an_encoder_that_is_not_there_is_named_with_who_has_it() {
 fn a_buffer_that_is_not_there_is_not_found_in_time() {
     let name = Name::new("nobody");
     let folder = folder("nobody");
-    let (text, code) = told(&tdlink(&folder, &["record", &name, "-o", "a.mp4", "--timeout", "1"]));
+    let (text, code) = told(&tdlink(&folder, &["record", &name, "--fps", "30", "-o", "a.mp4", "--timeout", "1"]));
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains(&*name), "{text}");
 }

@@ -32,7 +32,7 @@ def picture(number, width, height):
 
 
 def lossless(name, width, height, fps, count):
-    with tdlink.Writer(name, width, height, slots=4, delivery="lossless", framerate=(fps, 1)) as writer:
+    with tdlink.Writer(name, width, height, slots=4, delivery="lossless") as writer:
         print("sending", flush=True)
         while writer.clients == 0:
             writer.tend()
@@ -45,7 +45,7 @@ def lossless(name, width, height, fps, count):
 
 
 def live(name, width, height, fps):
-    with tdlink.Writer(name, width, height, slots=4, framerate=(fps, 1)) as writer:
+    with tdlink.Writer(name, width, height, slots=4) as writer:
         began = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         print("sending", began, flush=True)
         while True:
@@ -54,7 +54,7 @@ def live(name, width, height, fps):
                 if words[:1] != ["resize"]:
                     break
                 width, height = int(words[1]), int(words[2])
-                writer.describe(width, height, framerate=(fps, 1))
+                writer.describe(width, height)
                 print("resized", flush=True)
             number = (time.clock_gettime_ns(time.CLOCK_MONOTONIC) - began) * fps // 1_000_000_000
             writer.publish(picture(number, width, height))
