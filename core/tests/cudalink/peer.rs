@@ -183,6 +183,10 @@ impl State {
                 self.receiver = None;
                 self.loan.take().ok_or("no loan")?.outlives_its_memory()?
             }
+            ["card"] => {
+                let driver = driver()?;
+                format!("{}, CUDA {}, of {}", driver.device_name(0)?, driver.version(), driver.devices())
+            }
             ["driver"] => driver().map(|driver| driver.version().to_string())?,
             ["symbols"] => Driver::symbols().join(" "),
             ["produce", name, slots, width, height, sample, channels, how] => {
