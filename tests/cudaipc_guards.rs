@@ -64,6 +64,30 @@ fn two_producers_under_one_name_are_warned_of_once() {
 }
 
 #[test]
+#[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
+fn a_sink_whose_count_somebody_else_writes_warns_once() {
+    let name = Name::new("written");
+    let run =
+        Run::playing(&format!("videotestsrc is-live=true ! {CAPS} ! tdcudaipcsink name=k sync=false shm-name={name}"));
+    poll("some frames", PATIENCE, || (run.stat("k", "frames") > 3).then_some(()));
+    let warnings = || {
+        let said = run.sayings();
+        said.iter().filter(|text| text.contains("two producers")).count()
+    };
+    assert_eq!(warnings(), 0);
+    let file = std::fs::OpenOptions::new().write(true).open(name.path()).expect("the segment is there");
+    for _ in 0..3 {
+        let before = run.stat("k", "frames");
+        file.write_all_at(&1_000_000u32.to_le_bytes(), 16).expect("it can be written");
+        poll("frames after it", PATIENCE, || (run.stat("k", "frames") > before + 2).then_some(()));
+    }
+    poll("a warning", PATIENCE, || (warnings() > 0).then_some(()));
+    assert_eq!(warnings(), 1, "said once");
+    run.assert_no_error();
+    run.stop();
+}
+
+#[test]
 #[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
 fn a_ring_on_another_gpu_is_found_and_read_there() {
     let two = ("EMULATED_CUDA_DEVICES", "2");

@@ -12,7 +12,7 @@ use crate::run::{self, Outcome, Trouble};
 
 const PLACE: &str = "/usr/lib/x86_64-linux-gnu";
 /// What the pipelines of tests and benches are made of, and GStreamer's own CUDA elements.
-const PLUGINS: &[&str] = &["coreelements", "app", "videotestsrc", "videoconvertscale", "nvcodec"];
+const PLUGINS: &[&str] = &["coreelements", "coretracers", "app", "videotestsrc", "videoconvertscale", "nvcodec"];
 const PROGRAMS: &[&str] = &["/usr/bin/gst-launch-1.0", "/usr/bin/gst-inspect-1.0"];
 const SCANNER: &str = "/usr/lib/x86_64-linux-gnu/gstreamer1.0/gstreamer-1.0/gst-plugin-scanner";
 /// Parts of the C library: those of the machine where the kit runs, unless the loader comes along as well.
