@@ -201,10 +201,20 @@ fn nothing_is_opened_or_made_for_a_frame_after_the_first() {
 #[test]
 #[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_life -- --ignored"]
 fn a_producer_that_is_killed_is_followed_by_the_next() {
-    let name = Name::new("killed");
+    kill("killed", 25);
+}
+
+#[test]
+#[ignore = "needs the emulated CUDA driver, and a minute: cargo xtask emulated -- cargo test --test cudaipc_life -- --ignored"]
+fn a_hundred_and_fifty_producers_are_killed_one_after_the_other() {
+    kill("killed-often", 150);
+}
+
+fn kill(label: &str, rounds: u32) {
+    let name = Name::new(label);
     let run = Run::playing(&receiving(&name, ""));
     let mut random = 0x2545_F491_4F6C_DD1D_u64;
-    for round in 0..25 {
+    for round in 0..rounds {
         let mut sender = Sender::start(&[("EMULATED_CUDA_COPY_DELAY_US", "1000")]);
         sender.play(&sending(&name));
         sender.peer.say(&format!("send {} 100000 200", round * 1000));
@@ -223,8 +233,8 @@ fn a_producer_that_is_killed_is_followed_by_the_next() {
     }
     let sender = &mut Sender::start(&[]);
     sender.play(&sending(&name));
-    sender.peer.say("send 50000 20 60");
-    poll("the last producer's picture", PATIENCE, || (number(&pull(&run)) >= 50_000).then_some(()));
+    sender.peer.say("send 500000 20 60");
+    poll("the last producer's picture", PATIENCE, || (number(&pull(&run)) >= 500_000).then_some(()));
     sender.peer.hear("sent all", PATIENCE);
     sender.order("stop", "stopped");
     run.stop();

@@ -2,13 +2,13 @@
 //! Slots of the producer's as buffers, without a copy.
 //!
 //! The producer does not wait for anybody, so a buffer that is held for too long is written over. Nothing prevents that; it
-//! is noticed when the last reference to the buffer goes.
+//! is noticed when the last reference to the buffer has gone and the GPU has read what was queued until then.
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use gst_video::VideoInfo;
 use tdlink_core::{
-    protocol::cudalink::{ConsumeError, Consumer, Frame, Interrupt, Published, Watch},
+    protocol::cudalink::{ConsumeError, Consumer, Frame, Interrupt, Loans, Published, Watch},
     segment::{OpenOptions, SegmentName},
 };
 
@@ -25,17 +25,34 @@ pub struct Lender {
     stream: GstStream,
     slots: Vec<Option<gst::Memory>>,
     pitch: usize,
-    watch: Arc<Watch>,
-    stats: Arc<Stats>,
+    ledger: Arc<Ledger>,
     /// The last frame that was lent, and in which memory.
     last: Option<Frame>,
+}
+
+/// Frames that were lent, counted when they turn out to have been written over. Lives as long as the last of them.
+#[derive(Debug)]
+struct Ledger {
+    loans: Loans,
+    stats: Arc<Stats>,
+}
+
+impl Ledger {
+    fn count(&self, overwritten: u64) {
+        self.stats.overwritten.fetch_add(overwritten, Relaxed);
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.count(self.loans.finish());
+    }
 }
 
 /// Lives as long as some buffer over the frame does.
 struct Lent {
     frame: Published,
-    watch: Arc<Watch>,
-    stats: Arc<Stats>,
+    ledger: Arc<Ledger>,
 }
 
 // A buffer holds it as its parent: an empty one.
@@ -47,9 +64,7 @@ impl AsRef<[u8]> for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if !self.watch.is_whole(&self.frame).unwrap_or(false) {
-            self.stats.overwritten.fetch_add(1, Relaxed);
-        }
+        self.ledger.count(self.ledger.loans.give_back(&self.frame));
     }
 }
 
@@ -80,10 +95,11 @@ impl Lender {
         }
         let stream = stream.ok_or("the GPU gave no stream")?;
         let watch = Watch::attach(name, &OpenOptions::default(), Interrupt::new());
-        let watch = Arc::new(watch.map_err(|err| err.to_string())?);
+        let loans = Loans::new(watch.map_err(|err| err.to_string())?, consumer.context());
+        let ledger = Arc::new(Ledger { loans, stats });
         let slots = (0..consumer.slots()).map(|_| None).collect();
         let pitch = info.width() as usize * rows.bytes_per_pixel as usize;
-        Ok(Self { gpu, stream, slots, pitch, watch, stats, last: None })
+        Ok(Self { gpu, stream, slots, pitch, ledger, last: None })
     }
 
     /// A buffer over the slot of a frame whose copy is done.
@@ -91,6 +107,7 @@ impl Lender {
     /// # Errors
     /// The driver's refusal, or GStreamer's.
     pub fn lend(&mut self, frame: &Frame, info: &VideoInfo) -> Result<gst::Buffer, ConsumeError> {
+        self.ledger.count(self.ledger.loans.judge());
         let memory = self.memory(frame, info)?;
         let mut buffer = gst::Buffer::new();
         let fields = buffer.make_mut();
@@ -102,7 +119,7 @@ impl Lender {
         let flags = gst_video::VideoFrameFlags::empty();
         gst_video::VideoMeta::add_full(fields, flags, info.format(), info.width(), info.height(), &[0], &[stride])
             .map_err(|_| refused)?;
-        let lent = Lent { frame: frame.published, watch: self.watch.clone(), stats: self.stats.clone() };
+        let lent = Lent { frame: frame.published, ledger: self.ledger.clone() };
         gst::meta::ParentBufferMeta::add(fields, &gst::Buffer::from_slice(lent));
         self.last = Some(frame.clone());
         Ok(buffer)

@@ -8,6 +8,7 @@ mod demo;
 mod dist;
 mod emulated;
 mod fuzz;
+mod gpu;
 mod ptx;
 mod run;
 mod setup;
@@ -34,6 +35,7 @@ usage: cargo xtask WORD
   windows  build for Windows and run it under Wine: tests, GStreamer's own programs, CPython; `windows STEP...` only these
            of setup, lint, core, plugin, dist, check; --debian-rust: not with rustup's compiler
   dist     packages for users, in target/dist/; `dist linux`, `dist windows` only these
+  gpu      pack a kit that tests and measures on a machine with an NVIDIA card: target/gpu/ (as root; see docs/gpu.md)
   setup    only install what the words above need
 
 Each word installs what it needs and is missing (apt, on Debian 12 and 13 and Ubuntu 24.04; elsewhere it says what to
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         ["emulated", words @ ..] => emulated::run(words),
         ["windows", options @ ..] => windows::run(options),
         ["dist", options @ ..] => dist::run(options),
+        ["gpu", options @ ..] => gpu::run(options),
         ["fuzz"] => fuzz::run(fuzz::SMOKE),
         ["fuzz", seconds] => fuzz::seconds(seconds).and_then(fuzz::run),
         ["ptx", options @ ..] => ptx::run(options),

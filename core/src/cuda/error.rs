@@ -82,8 +82,10 @@ pub enum CudaError {
     )]
     OwnProcess,
     /// A handle leads to nothing (any more).
-    #[error("a handle of shared GPU memory does not open ({what}, {code}): its producer has gone, or uses another GPU")]
+    #[error("a handle of shared GPU {of} does not open ({what}, {code}): its producer has gone, or uses another GPU")]
     DeadHandle {
+        /// What it should lead to: "memory", or "event".
+        of: &'static str,
         /// The driver's number.
         code: u32,
         /// The driver's word for it.

@@ -6,11 +6,12 @@
 //! first import on a GPU settles the context, and as long as one lives all others go there; what has been opened is
 //! shared, and closed with the last that uses it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+mod table;
+
 use std::ffi::c_char;
 use std::fmt;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use cudarc::driver::sys::CUipcMemHandle;
 
@@ -18,9 +19,14 @@ use super::context::{Context, report};
 use super::copy::Plane;
 use super::error::{CudaError, code};
 use super::memory::address_range;
+use super::stream::{Event, Stream};
+use table::Table;
 
 /// Access to another GPU's memory is set up when it is first used; the only flag there is.
 const LAZY_ENABLE_PEER_ACCESS: u32 = 1;
+
+/// How long the GPU is waited for before memory is closed: longer than any frame's work takes.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What another process opens memory by: 64 bytes that only drivers understand.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,26 +53,13 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The table of this process.
-static TABLE: LazyLock<Mutex<HashMap<Key, Import>>> = LazyLock::new(Mutex::default);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
-    device: i32,
-    handle: IpcMemHandle,
-}
+static TABLE: LazyLock<Table<IpcMemHandle, Context, Memory>> = LazyLock::new(Table::default);
 
 /// Memory that is open.
-#[derive(Debug)]
-struct Import {
-    context: Context,
+#[derive(Debug, Clone, Copy)]
+struct Memory {
     ptr: u64,
     len: usize,
-    users: usize,
-}
-
-fn table() -> MutexGuard<'static, HashMap<Key, Import>> {
-    // Every change of it is whole before anything can panic.
-    TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The process's imports as a whole.
@@ -76,18 +69,18 @@ pub struct Imports;
 impl Imports {
     /// The context in which imports of a GPU live now, if there are any: other users of that GPU do best to share it.
     pub fn context(device: i32) -> Option<Context> {
-        table().iter().find(|(key, _)| key.device == device).map(|(_, import)| import.context.clone())
+        TABLE.context(device)
     }
 
     /// Memory that is open now.
     pub fn count() -> usize {
-        table().len()
+        TABLE.count()
     }
 }
 
 /// Memory of another process. It stays open as long as this value or a clone lives, whatever becomes of its owner.
 pub struct Imported {
-    key: Key,
+    key: (i32, IpcMemHandle),
     context: Context,
     ptr: u64,
     len: usize,
@@ -106,20 +99,9 @@ impl Imported {
     /// # Errors
     /// The handle leads to nothing, to memory of this very process, or to a GPU that this one cannot reach.
     pub fn open(context: &Context, handle: &IpcMemHandle) -> Result<Self, CudaError> {
-        let key = Key { device: context.device(), handle: *handle };
-        // Held while the driver opens or closes, so that nothing is ever open twice.
-        let mut table = table();
-        let settled = table.iter().find(|(known, _)| known.device == key.device);
-        let context = settled.map_or(context, |(_, import)| &import.context).clone();
-        let import = match table.entry(key) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                let (ptr, len) = open(&context, handle)?;
-                entry.insert(Import { context, ptr, len, users: 0 })
-            }
-        };
-        import.users += 1;
-        Ok(Self { key, context: import.context.clone(), ptr: import.ptr, len: import.len })
+        let key = (context.device(), *handle);
+        let (context, Memory { ptr, len }) = TABLE.get(key, context, |context| open(context, handle))?;
+        Ok(Self { key, context, ptr, len })
     }
 
     /// Its address on the GPU.
@@ -153,38 +135,44 @@ impl Imported {
 
 impl Clone for Imported {
     fn clone(&self) -> Self {
-        if let Some(import) = table().get_mut(&self.key) {
-            import.users += 1;
-        }
+        TABLE.again(self.key);
         Self { key: self.key, context: self.context.clone(), ptr: self.ptr, len: self.len }
     }
 }
 
 impl Drop for Imported {
     fn drop(&mut self) {
-        // Its context may be the last of its kind, and must not go while the table is held: its owner is anybody.
-        drop(close(self.key));
+        TABLE.give_back(self.key, close);
     }
 }
 
-/// One user less; closes what has none left, and gives it back.
-fn close(key: Key) -> Option<Import> {
-    let mut table = table();
-    let Entry::Occupied(mut entry) = table.entry(key) else { return None };
-    entry.get_mut().users -= 1;
-    if entry.get().users > 0 {
-        return None;
+/// Closes what nobody uses any more, when the GPU is done with it.
+fn close(context: &Context, memory: Memory) {
+    let driver = context.driver();
+    let Ok(_current) = context.enter() else { return };
+    match settle(context) {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::warn!(len = memory.len, "the GPU is still at work; memory of another process stays open");
+            return;
+        }
+        // A context that was lost does nothing any more.
+        Err(error) => tracing::debug!(%error, "memory of another process is closed unasked"),
     }
-    let import = entry.remove();
-    let driver = import.context.driver();
-    if let Ok(_current) = import.context.enter() {
-        // SAFETY: this process opened it once and closes it once. Its owner may be dead, which closing allows.
-        report(driver, "cuIpcCloseMemHandle", unsafe { (driver.api.cuIpcCloseMemHandle)(import.ptr) });
-    }
-    Some(import)
+    // SAFETY: this process opened it once and closes it once. Its owner may be dead, which closing allows.
+    report(driver, "cuIpcCloseMemHandle", unsafe { (driver.api.cuIpcCloseMemHandle)(memory.ptr) });
 }
 
-fn open(context: &Context, handle: &IpcMemHandle) -> Result<(u64, usize), CudaError> {
+/// Waits until what was queued so far in the context's blocking streams is done, GStreamer's among them: whoever gives a
+/// buffer back does not wait for the kernel that reads it, and NVIDIA's manual does not say that closing waits. Whether it
+/// was done in time.
+fn settle(context: &Context) -> Result<bool, CudaError> {
+    let event = Event::new(context)?;
+    event.record(&Stream::legacy(context))?;
+    event.synchronize_by(Instant::now() + PATIENCE, || false)
+}
+
+fn open(context: &Context, handle: &IpcMemHandle) -> Result<Memory, CudaError> {
     let (driver, mut ptr) = (context.driver(), 0);
     let _current = context.enter()?;
     let raw = CUipcMemHandle { reserved: handle.0.map(|byte| byte as c_char) };
@@ -194,12 +182,12 @@ fn open(context: &Context, handle: &IpcMemHandle) -> Result<(u64, usize), CudaEr
         code::INVALID_CONTEXT => return Err(CudaError::OwnProcess),
         code::OUT_OF_MEMORY => return Err(CudaError::OutOfMemory { wanted: 0 }),
         said if said != code::SUCCESS && !code::is_lost(said) => {
-            return Err(CudaError::DeadHandle { code: said, what: driver.describe(said) });
+            return Err(CudaError::DeadHandle { of: "memory", code: said, what: driver.describe(said) });
         }
         said => driver.check("cuIpcOpenMemHandle", said)?,
     }
     match address_range(context, ptr) {
-        Ok((base, len)) => Ok((ptr, len.saturating_sub((ptr - base) as usize))),
+        Ok((base, len)) => Ok(Memory { ptr, len: len.saturating_sub((ptr - base) as usize) }),
         Err(error) => {
             // SAFETY: opened above, and nobody knows of it.
             report(driver, "cuIpcCloseMemHandle", unsafe { (driver.api.cuIpcCloseMemHandle)(ptr) });

@@ -68,6 +68,13 @@ impl Stream {
         Self { context: context.clone(), raw: raw.cast(), owner: Some(Box::new(owner)) }
     }
 
+    /// The context's default stream, to whose work all that was queued before in blocking streams belongs: what stands in
+    /// it comes after that, and what comes into those later waits for it.
+    pub fn legacy(context: &Context) -> Self {
+        // It is part of the context, and never destroyed.
+        Self { context: context.clone(), raw: ptr::null_mut(), owner: Some(Box::new(())) }
+    }
+
     /// Its context.
     pub fn context(&self) -> &Context {
         &self.context
@@ -185,7 +192,7 @@ impl Event {
         match said {
             code::INVALID_CONTEXT => return Err(CudaError::OwnProcess),
             said if said != code::SUCCESS && !code::is_lost(said) => {
-                return Err(CudaError::DeadHandle { code: said, what: driver.describe(said) });
+                return Err(CudaError::DeadHandle { of: "event", code: said, what: driver.describe(said) });
             }
             said => driver.check("cuIpcOpenEventHandle", said)?,
         }

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
+use tdlink_core::cuda::{Context, CudaError, DeviceMem, Rows, Stream, copy_2d, rows_u8};
 use tdlink_core::protocol::cudalink::Wait;
 use tdlink_core::segment::monotonic_ns;
 
@@ -39,7 +40,56 @@ fn how_soon_a_frame_is_noticed() {
         late.drain(..late.len() / 8);
         late.sort_unstable();
         let (half, most) = (late[late.len() / 2], late[late.len() * 99 / 100]);
-        println!("{who}, every {micros} us: p50 {half} us, p99 {most} us, {share:.2} % of a processor");
+        println!("figure: {who}, every {micros} us: p50 {half} us, p99 {most} us, {share:.2} % of a processor");
         assert_eq!(peer.answer(), "done");
+    }
+}
+
+/// So many copies of a frame are under way at once, of frames that no cache of a GPU holds.
+const BACK_TO_BACK: u32 = 64;
+
+#[test]
+#[ignore = "prints figures, needs a CUDA driver"]
+fn what_copies_take_beside_plain_ones_of_as_many_bytes() {
+    let context = Context::primary(0).expect("a CUDA driver");
+    let name = context.driver().device_name(0).unwrap();
+    // Its copies are the processor's.
+    let count = if name.starts_with("Emulated") { 2 } else { BACK_TO_BACK };
+    let stream = Stream::new(&context).unwrap();
+    for (what, width, height, pixel) in [("4K float32", 3840usize, 2160usize, 16u32), ("8K uint8", 7680, 4320, 4)] {
+        let row = width * pixel as usize;
+        // As GStreamer's pools have it.
+        let pitch = row.next_multiple_of(512) + 512;
+        let from = DeviceMem::new(&context, row * height).unwrap();
+        let to = DeviceMem::new(&context, pitch * height).unwrap();
+        let (source, tight) = (from.plane(row, row, height).unwrap(), to.plane(row, row, height).unwrap());
+        let pitched = to.plane(pitch, row, height).unwrap();
+        let kernel = |flip, swap| {
+            let rows = Rows { bytes_per_pixel: pixel, flip, swap, opaque: false };
+            move |stream: &Stream| rows_u8(pitched, source, rows, stream)
+        };
+        let timed = |copy: &dyn Fn(&Stream) -> Result<(), CudaError>| {
+            let once = |count: u32| {
+                let began = Instant::now();
+                for _ in 0..count {
+                    copy(&stream).unwrap();
+                }
+                stream.synchronize().unwrap();
+                began.elapsed().as_secs_f64() * 1e3 / f64::from(count)
+            };
+            once(1);
+            (0..3).map(|_| once(count)).fold(f64::INFINITY, f64::min)
+        };
+        let plain = timed(&|stream| copy_2d(tight, source, stream));
+        println!("figure: {what}, {count} back to back, on {name}: cuMemcpyDtoDAsync {plain:.3} ms a frame");
+        let mut ways: Vec<(&str, f64)> =
+            vec![("into rows with a pitch", timed(&|stream| copy_2d(pitched, source, stream)))];
+        if pixel == 4 {
+            ways.push(("upside down", timed(&kernel(true, false))));
+            ways.push(("upside down, red and blue exchanged", timed(&kernel(true, true))));
+        }
+        for (way, ms) in ways {
+            println!("figure: {what}, {way}: {ms:.3} ms a frame, {:.2} of the plain copy's speed", plain / ms);
+        }
     }
 }

@@ -219,13 +219,19 @@ fn what_a_segment_says_of_its_memory_is_checked() {
     sender.expect("send 3", "1");
     // Who has the events waits for the copy, and then it is done for those who have none.
     assert_eq!(Receiver::attach(&name, &Context::primary(0).unwrap()).unwrap().receive().unwrap(), "1 3 whole right");
-    for event in [[0; 64], [5; 64]] {
+    let events = |bytes: [u8; 64]| {
         for slot in 0..3 {
-            file.write_all_at(&event, 84 + 128 * slot).unwrap();
+            file.write_all_at(&bytes, 84 + 128 * slot).unwrap();
         }
-        let mut reader = Receiver::attach(&name, &Context::primary(0).unwrap()).unwrap();
-        assert_eq!(reader.receive().unwrap(), "1 3 whole right");
-    }
+    };
+    events([0; 64]);
+    let mut reader = Receiver::attach(&name, &Context::primary(0).unwrap()).unwrap();
+    assert_eq!(reader.receive().unwrap(), "1 3 whole right");
+    drop(reader);
+    events([5; 64]);
+    let error = attach(&name).unwrap_err();
+    assert!(error.may_pass() && error.to_string().contains("shared GPU event does not open"), "{error}");
+    assert_eq!(Imports::count(), 0, "a frame that cannot be waited for is none");
 }
 
 #[test]

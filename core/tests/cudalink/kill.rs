@@ -9,21 +9,29 @@ use tdlink_core::segment::OpenOptions;
 use super::peer::Peer;
 use super::{PATIENCE, TestName, described};
 
-const ROUNDS: u64 = 25;
-
 #[test]
 fn a_producer_that_is_killed_at_any_instant_leaves_a_name_that_the_next_one_takes() {
-    let name = TestName::new("kills");
+    kill("kills", 25);
+}
+
+#[test]
+#[ignore = "takes half a minute"]
+fn hundreds_of_kills() {
+    kill("hundreds", 200);
+}
+
+fn kill(label: &str, rounds: u64) {
+    let name = TestName::new(label);
     let mut reader: Option<Watch> = None;
     let mut generations = Vec::new();
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let slots = [3, 3, 2, 4][round as usize % 4];
         let mut peer = Peer::start();
         let answer = peer.ask(&format!("offer {} {slots} {} plain", *name, 64 + round));
         assert!(!answer.starts_with("error"), "round {round}: {answer}");
         peer.order("flood");
         let began = Instant::now();
-        let (until, mut frames) = (Duration::from_micros(round * 997 % 5000), 0);
+        let (until, mut frames) = (Duration::from_micros(round * 9_973 % 5000), 0);
         while frames == 0 || began.elapsed() < until {
             assert!(began.elapsed() < PATIENCE, "round {round}: no frame comes");
             let Some(watch) = &mut reader else {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Both ends of cuda-link's ring in two processes.
 //!
-//! `names` and `kill` need no GPU: handles are 64 bytes of anything. `frames`, `pixels`, `conversions` and `driver` need a driver, the
+//! `names` and `kill` need no GPU: handles are 64 bytes of anything. The others need a driver, the
 //! real one or the emulated one: `cargo xtask emulated -- cargo test -p tdlink-core --features test-util --test cudalink
 //! -- --include-ignored`.
 
@@ -13,7 +13,9 @@ mod conversions;
 mod driver;
 mod figures;
 mod frames;
+mod gpus;
 mod kill;
+mod loans;
 mod names;
 mod peer;
 mod pixels;

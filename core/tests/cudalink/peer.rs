@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use tdlink_core::cuda::{Context, Driver, Event, Imports, PinnedMem, Stream, copy_2d, driver};
 use tdlink_core::frame::SampleType;
 use tdlink_core::protocol::cudalink::{Consumer, Frame, Interrupt, Offer, Producer, ProducerOptions, Wait};
+
+use super::loans::Loan;
 use tdlink_core::segment::{CreateOptions, OpenOptions, Segment, SegmentName, monotonic_ns};
 
 use super::{PATIENCE, described, frame, handles};
@@ -115,6 +117,8 @@ struct State {
     sender: Option<Sender>,
     receiver: Option<Receiver>,
     kept: Vec<Frame>,
+    loan: Option<Loan>,
+    device: i32,
 }
 
 impl State {
@@ -159,13 +163,37 @@ impl State {
                 "done".to_owned()
             }
             // With one.
+            ["device", number] => {
+                self.device = number.parse()?;
+                "chosen".to_owned()
+            }
+            ["device-of-consumer"] => {
+                let receiver = self.receiver.as_ref().ok_or("no consumer")?;
+                receiver.consumer.context().device().to_string()
+            }
+            ["lend", name] => {
+                let receiver = self.receiver.as_mut().ok_or("no consumer")?;
+                self.loan = Some(Loan::of(&SegmentName::new(name)?, receiver)?);
+                "lent".to_owned()
+            }
+            ["give-back"] => self.loan.as_ref().ok_or("no loan")?.give_back().to_string(),
+            ["judge"] => self.loan.as_ref().ok_or("no loan")?.judge()?.to_string(),
+            ["finish"] => self.loan.as_ref().ok_or("no loan")?.finish().to_string(),
+            ["close"] => {
+                self.receiver = None;
+                self.loan.take().ok_or("no loan")?.outlives_its_memory()?
+            }
+            ["card"] => {
+                let driver = driver()?;
+                format!("{}, CUDA {}, of {}", driver.device_name(0)?, driver.version(), driver.devices())
+            }
             ["driver"] => driver().map(|driver| driver.version().to_string())?,
             ["symbols"] => Driver::symbols().join(" "),
             ["produce", name, slots, width, height, sample, channels, how] => {
                 let frame = frame(width.parse()?, height.parse()?, sample_type(sample), channels.parse()?);
                 let options =
                     ProducerOptions { slots: slots.parse()?, export_sync: how == "sync", ..ProducerOptions::default() };
-                let context = Context::primary(0)?;
+                let context = Context::primary(self.device)?;
                 let producer = Producer::create(&SegmentName::new(name)?, &context, frame, &options)?;
                 self.sender = Some(Sender { stream: Stream::new(&context)?, memory: None, producer });
                 "ready".to_owned()
@@ -178,7 +206,7 @@ impl State {
             }
             ["send", number] => self.sender.as_mut().ok_or("no producer")?.send(number.parse()?)?.to_string(),
             ["consume", name] => {
-                self.receiver = Some(Receiver::attach(&SegmentName::new(name)?, &Context::primary(0)?)?);
+                self.receiver = Some(Receiver::attach(&SegmentName::new(name)?, &Context::primary(self.device)?)?);
                 "ready".to_owned()
             }
             ["receive"] => self.receiver.as_mut().ok_or("no consumer")?.receive()?,
@@ -190,6 +218,7 @@ impl State {
             }
             ["drop"] => {
                 (self.offer, self.opened, self.sender, self.receiver) = (None, None, None, None);
+                self.loan = None;
                 self.kept.clear();
                 format!("{} imports", Imports::count())
             }

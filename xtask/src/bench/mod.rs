@@ -8,6 +8,7 @@ mod peers;
 use crate::run::{self, Outcome, Trouble};
 use crate::setup::{self, Need};
 use peers::Group;
+pub use peers::{Options, date, measure_cuda};
 
 const USAGE: &str = "\
 bench takes one of these words, or none for all of them with `peers --quick`:

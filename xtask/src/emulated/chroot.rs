@@ -66,6 +66,11 @@ impl Chroot {
         Ok(chroot)
     }
 
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     fn build(&self) -> Outcome {
         say(format_args!("building a Debian {SUITE} in {}: some minutes, once", self.root.display()));
         self.clear()?;

@@ -5,6 +5,7 @@ mod chroot;
 pub mod lanes;
 mod newer;
 
+pub use chroot::Chroot;
 pub use newer::Newer;
 
 use std::os::unix::fs::symlink;

@@ -53,8 +53,8 @@ impl Consumer {
     /// taken. `interrupt` ends waits.
     ///
     /// # Errors
-    /// Nobody there, not ready, ended ([`ConsumeError::may_pass`]); a ring of one slot; contents that cannot be; handles
-    /// that lead nowhere, to this very process, or to less memory than a frame needs.
+    /// Nobody there, not ready, ended ([`ConsumeError::may_pass`]); a ring of one slot; contents that cannot be; handles of
+    /// memory or events that lead nowhere, to this very process, or to less memory than a frame needs.
     pub fn attach(
         name: &SegmentName,
         context: &Context,
@@ -231,14 +231,9 @@ fn open(watch: &Watch, context: &Context) -> Result<(Description, Vec<Slot>), Co
     let slots = handles.iter().map(|handles| {
         let memory = Imported::open(context, &handles.memory)?;
         plane(&memory, &description)?;
-        let event = match handles.event.map(|handle| Event::import(memory.context(), &handle)).transpose() {
-            Ok(event) => event,
-            Err(error @ (CudaError::Lost { .. } | CudaError::OwnProcess)) => return Err(error.into()),
-            Err(error) => {
-                tracing::warn!(name = name(), %error, "a slot's event does not open; its frames are taken as complete");
-                None
-            }
-        };
+        // A slot whose producer has an event that cannot be asked is not known to be complete, ever. (One without an event is
+        // published when it is.)
+        let event = handles.event.map(|handle| Event::import(memory.context(), &handle)).transpose()?;
         Ok(Slot { event, memory })
     });
     Ok((description, slots.collect::<Result<_, ConsumeError>>()?))

@@ -19,7 +19,8 @@ pub struct ProducerOptions {
     pub slots: u32,
     /// Leaves the flag out that says B G R A: readers before 1.8.0 take it for another format.
     pub legacy_flags: bool,
-    /// Publishes a frame when it is complete, not when its copy was ordered: for readers that do not wait for events.
+    /// Publishes a frame when it is complete, not when its copy was ordered: for readers that do not wait for events. Always
+    /// so where events cannot be shared between processes, as in virtual machines of Windows.
     pub export_sync: bool,
     /// Modes, takeover, other users' segments.
     pub create: CreateOptions,
@@ -41,7 +42,7 @@ pub struct Producer {
     slots: Vec<Slot>,
     /// Slots of former generations, and from when on they may go.
     retired: Vec<(Instant, Vec<Slot>)>,
-    /// For [`ProducerOptions::export_sync`].
+    /// For [`ProducerOptions::export_sync`], and for slots without events.
     complete: Option<Event>,
     context: Context,
     frame: FrameDesc,
@@ -51,20 +52,24 @@ pub struct Producer {
 
 #[derive(Debug)]
 struct Slot {
-    event: Event,
+    /// `None` where events cannot be shared.
+    event: Option<Event>,
     memory: DeviceMem,
     handles: SlotHandles,
 }
 
 impl Slot {
-    fn new(context: &Context, bytes: usize) -> Result<Self, CudaError> {
-        let (memory, event) = (DeviceMem::new(context, bytes)?, Event::interprocess(context)?);
-        let handles = SlotHandles { memory: memory.ipc_handle()?, event: Some(event.ipc_handle()?) };
+    fn new(context: &Context, bytes: usize, has_event: bool) -> Result<Self, CudaError> {
+        let memory = DeviceMem::new(context, bytes)?;
+        let event = has_event.then(|| Event::interprocess(context)).transpose()?;
+        let of_event = event.as_ref().map(Event::ipc_handle).transpose()?;
+        let handles = SlotHandles { memory: memory.ipc_handle()?, event: of_event };
         Ok(Self { event, memory, handles })
     }
 
     fn ring(context: &Context, slots: u32, bytes: usize) -> Result<Vec<Self>, CudaError> {
-        (0..slots).map(|_| Self::new(context, bytes)).collect()
+        let has_event = context.driver().shares_events(context.device())?;
+        (0..slots).map(|_| Self::new(context, bytes, has_event)).collect()
     }
 }
 
@@ -87,7 +92,9 @@ impl Producer {
         let description = describe(&frame, options.legacy_flags)?;
         // Before the name is touched: what fails here has left nothing there.
         let ring = Slot::ring(context, slots, description.frame_bytes() as usize)?;
-        let complete = options.export_sync.then(|| Event::new(context)).transpose()?;
+        // Readers that have no event to wait for take what is published for complete.
+        let waits = options.export_sync || ring.iter().any(|slot| slot.event.is_none());
+        let complete = waits.then(|| Event::new(context)).transpose()?;
         let offer = Offer::create(name, slots, &options.create)?;
         let (context, legacy_flags) = (context.clone(), options.legacy_flags);
         let retired = Vec::new();
@@ -242,7 +249,9 @@ impl WriteSlot<'_> {
     /// was cut short. The frame is not seen then.
     pub fn publish(self, stream: &Stream) -> Result<u32, ProduceError> {
         // Before the count moves: whoever sees the frame's number finds its event recorded.
-        self.inner().event.record(stream)?;
+        if let Some(event) = &self.inner().event {
+            event.record(stream)?;
+        }
         if let Some(complete) = &self.producer.complete {
             complete.record(stream)?;
             complete.synchronize()?;

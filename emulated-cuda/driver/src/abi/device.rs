@@ -52,7 +52,7 @@ fn attribute(attribute: c_int) -> c_int {
         99 => 1,                          // host registration
         102 | 103 => config().vmm.into(), // virtual memory, by file descriptors
         115 => config().pools.into(),     // pools
-        125 => 1,                         // IPC events
+        125 => config().events.into(),    // IPC events
         _ => 0,
     }
 }

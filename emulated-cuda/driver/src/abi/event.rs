@@ -34,6 +34,9 @@ entries! {
         if flags & !known != 0 || flags & INTERPROCESS != 0 && flags & DISABLE_TIMING == 0 {
             return Err(Code::INVALID_VALUE);
         }
+        if flags & INTERPROCESS != 0 && !config().events {
+            return Err(Code::NOT_SUPPORTED);
+        }
         let mut state = state();
         let id = state.handle();
         state.events.insert(id, Arc::new(Event::new(id, context.id, context.device, flags)?));

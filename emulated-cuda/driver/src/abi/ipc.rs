@@ -7,6 +7,7 @@ use super::device::device;
 use super::types::*;
 use crate::calls::{entries, put};
 use crate::code::{Code, Outcome};
+use crate::config::config;
 use crate::machine::context::current;
 use crate::machine::event::Event;
 use crate::machine::share::{Kind, Share};
@@ -52,7 +53,12 @@ entries! {
         if !state().memory.is_import(pointer) {
             return Err(Code::INVALID_VALUE);
         }
-        context.drain()?;
+        if !config().close_at_once {
+            context.drain()?;
+        } else if context.is_busy() {
+            // What is at work may be at work there.
+            context.fate.lose(Code::ILLEGAL_ADDRESS);
+        }
         state().memory.close_import(pointer)
     }
 

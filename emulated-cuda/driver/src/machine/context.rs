@@ -89,6 +89,11 @@ impl Context {
         streams.iter().try_for_each(|stream| stream.drain())
     }
 
+    /// Whether a stream has something left to do.
+    pub fn is_busy(&self) -> bool {
+        self.streams().iter().chain([&self.legacy]).any(|stream| !stream.is_idle())
+    }
+
     pub fn is_destroyed(&self) -> bool {
         self.destroyed.load(Ordering::Acquire)
     }

@@ -22,8 +22,15 @@ impl Process {
 
     /// Not ended, and not another one that got its number.
     pub fn lives(self) -> bool {
-        look(self.pid).is_some_and(|(state, start)| !matches!(state, "Z" | "X") && start == self.start)
+        let is_up = |state| !matches!(state, "Z" | "X") || has_threads(self.pid);
+        look(self.pid).is_some_and(|(state, start)| start == self.start && is_up(state))
     }
+}
+
+/// Whether threads are left beside the first one. A process that was killed holds its files, and its locks with them, until
+/// the last of its threads has gone, and the first is often a zombie before that.
+fn has_threads(pid: u32) -> bool {
+    fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|tasks| tasks.count() > 1)
 }
 
 /// State and start of a process.
@@ -49,6 +56,27 @@ mod tests {
         assert!(me.start > 0);
         assert!(me.lives());
         assert!(!Process { start: me.start + 1, ..me }.lives());
+    }
+
+    /// A program whose first thread has gone and whose second has not.
+    #[test]
+    fn a_process_lives_as_long_as_its_last_thread() {
+        let script = "import ctypes, threading, sys\n\
+                      libc = ctypes.CDLL(None)\n\
+                      threading.Thread(target=sys.stdin.read).start()\n\
+                      libc.pthread_exit(None)\n";
+        let mut command = std::process::Command::new("/usr/bin/python3");
+        let mut child = command.args(["-c", script]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while look(child.id()).unwrap().0 != "Z" {
+            assert!(std::time::Instant::now() < deadline, "its first thread does not end");
+            std::thread::yield_now();
+        }
+        let process = Process { pid: child.id(), start: look(child.id()).unwrap().1 };
+        assert!(process.lives(), "its second thread waits for input");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!process.lives());
     }
 
     #[test]

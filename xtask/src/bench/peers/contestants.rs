@@ -143,30 +143,31 @@ const fn device(
     Contestant { lossless: false, ..line(key, name, who, Memory::Copied, Ends::Elements { sink, source }) }
 }
 
+// Stamps are read as RGBA, as they were written: the ring has B G R A unless it is told otherwise.
 const OURS: &str = "cudaupload ! tdcudaipcsink shm-name={name}";
-const UPRIGHT: &str = "cudaupload ! tdcudaipcsink shm-name={name} origin=top-left";
+const AS_IT_IS: &str = "cudaupload ! tdcudaipcsink shm-name={name} origin=top-left channel-order=rgba";
 
 const DEVICE_CONTESTANTS: &[Contestant] = &[
     device(
         "cuda-copy",
         "tdcudaipcsink, copy",
         Who::Ours,
-        UPRIGHT,
-        "tdcudaipcsrc shm-name={name} origin=top-left ! video/x-raw(memory:CUDAMemory),format=BGRA ! cudadownload",
+        AS_IT_IS,
+        "tdcudaipcsrc shm-name={name} origin=top-left channel-order=rgba ! video/x-raw(memory:CUDAMemory),format=RGBA ! cudadownload",
     ),
     device(
         "cuda-import",
         "tdcudaipcsink, import",
         Who::Ours,
-        UPRIGHT,
-        "tdcudaipcsrc shm-name={name} origin=top-left io-mode=import ! video/x-raw(memory:CUDAMemory),format=BGRA ! cudadownload",
+        AS_IT_IS,
+        "tdcudaipcsrc shm-name={name} origin=top-left channel-order=rgba io-mode=import ! video/x-raw(memory:CUDAMemory),format=RGBA ! cudadownload",
     ),
     device(
         "cuda-defaults",
-        "tdcudaipcsink, defaults (flipped on the GPU, twice)",
+        "tdcudaipcsink, defaults (turned and R, B exchanged on the GPU, twice)",
         Who::Ours,
         OURS,
-        "tdcudaipcsrc shm-name={name} ! video/x-raw(memory:CUDAMemory),format=BGRA ! cudadownload",
+        "tdcudaipcsrc shm-name={name} ! video/x-raw(memory:CUDAMemory),format=RGBA ! cudadownload",
     ),
     device(
         "legacy-copy",

@@ -16,6 +16,7 @@ use crate::emulated::Newer;
 use crate::run::{self, Outcome, Trouble, say};
 pub use contestants::Group;
 use contestants::{Contestant, MODES, Memory, Mode, SIZES, Size, Who};
+pub use machine::date;
 use pair::{Case, Spans, Tool};
 use plot::{Bar, Panel, Plot, Row};
 use report::{Entry, Heading, Run};
@@ -56,6 +57,11 @@ impl Options {
         } else {
             Spans { warm: ms(300), flat_out: ms(800), paced: ms(2000) }
         }
+    }
+
+    /// Of what is on a GPU.
+    pub fn device(words: &[&str]) -> Outcome<Options> {
+        Self::of(Group::Device, words)
     }
 
     pub fn of(group: Group, words: &[&str]) -> Outcome<Options> {
@@ -147,8 +153,35 @@ pub fn run(options: &Options) -> Outcome {
     // The programs' own memory of a system's elements is in there.
     let inside = (options.group == Group::Device).then(|| Newer::ensure(&folder)).transpose()?;
     let tool = Tool { program: run::target().join("release/tdlink-bench-peers"), folder, inside };
-    let (gstreamer, here, absent) = who_is_here(&tool, options)?;
+    let measured = measure(options, &tool)?;
+    let calls = match options.group {
+        Group::System => None,
+        Group::Device => Some(calls::table(options.sizes[0], &measured.here, &tool)?),
+    };
+    write(&measured, calls.as_deref(), options, &tool.folder)
+}
 
+/// Measures what is on a GPU with a program that is there already, on the driver that it finds, and gives the tables. What
+/// it leaves is in `folder`.
+pub fn measure_cuda(program: &Path, folder: &Path, options: &Options) -> Outcome<String> {
+    std::fs::create_dir_all(folder).map_err(|err| Trouble::Machine(format!("{}: {err}", folder.display())))?;
+    let tool = Tool { program: program.to_owned(), folder: folder.to_owned(), inside: None };
+    let measured = measure(options, &tool)?;
+    let entries = report::entries(&measured.runs);
+    let warning = report::warning(&measured.runs);
+    must_have_run(&entries)?;
+    Ok(report::markdown(&measured.heading, &entries, warning.as_deref(), &[]))
+}
+
+/// What was measured, and around it.
+struct Measured {
+    heading: Heading,
+    here: Vec<&'static Contestant>,
+    runs: Vec<Run>,
+}
+
+fn measure(options: &Options, tool: &Tool) -> Outcome<Measured> {
+    let (gstreamer, here, absent) = who_is_here(tool, options)?;
     let machine = machine::described(&gstreamer);
     say(&machine);
     absent.iter().for_each(|absent| say(format_args!("not here: {absent}")));
@@ -161,14 +194,10 @@ pub fn run(options: &Options) -> Outcome {
         load_after: String::new(),
         absent,
     };
-    let runs = take_turns(options, &here, &tool);
+    let runs = take_turns(options, &here, tool);
     heading.ended = machine::date();
     heading.load_after = machine::load();
-    let calls = match options.group {
-        Group::System => None,
-        Group::Device => Some(calls::table(options.sizes[0], &here, &tool)?),
-    };
-    write(&heading, &runs, calls.as_deref(), options, &tool.folder)
+    Ok(Measured { heading, here, runs })
 }
 
 /// The version of GStreamer, who can be measured, and who cannot and why.
@@ -234,7 +263,8 @@ fn take_turns(options: &Options, here: &[&'static Contestant], tool: &Tool) -> V
     runs
 }
 
-fn write(heading: &Heading, runs: &[Run], calls: Option<&str>, options: &Options, folder: &Path) -> Outcome {
+fn write(measured: &Measured, calls: Option<&str>, options: &Options, folder: &Path) -> Outcome {
+    let Measured { heading, runs, .. } = measured;
     let entries = report::entries(runs);
     let warning = report::warning(runs);
     let subtitle = format!(
@@ -273,6 +303,11 @@ fn write(heading: &Heading, runs: &[Run], calls: Option<&str>, options: &Options
     if let Some(warning) = warning {
         say(warning);
     }
+    must_have_run(&entries)
+}
+
+/// Of ours, all have run in all cases.
+fn must_have_run(entries: &[Entry]) -> Outcome {
     let mut silent: Vec<&str> = entries
         .iter()
         .filter(|entry| entry.contestant.who == Who::Ours && entry.median.is_err())

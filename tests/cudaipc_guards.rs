@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What the CUDA source does when something else than its producer is in its way: a second producer, a second GPU, a ring
+//! that goes round faster than it copies.
+//!
+//! Like `cudaipc.rs` these want a CUDA driver, most of them the emulated one.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::os::unix::fs::FileExt;
+
+use common::name::Name;
+use common::run::Run;
+use common::sender::{ROLE, Sender};
+use common::{PATIENCE, poll};
+
+const CAPS: &str = "video/x-raw,format=BGRA,width=64,height=48,framerate=60/1";
+
+#[test]
+#[ignore = "the other process of the tests here; does nothing by itself"]
+fn the_other_process() {
+    assert_eq!(ROLE, "the_other_process");
+    common::sender::serve();
+}
+
+fn sending(name: &str, options: &str) -> String {
+    format!(
+        "appsrc name=a format=time is-live=true do-timestamp=true caps={CAPS} ! tdcudaipcsink name=k sync=false shm-name={name} {options}"
+    )
+}
+
+fn receiving(name: &str, options: &str, capture: &str) -> String {
+    format!("tdcudaipcsrc name=s shm-name={name} keepalive=0 {options} ! {capture} ! appsink name=k sync=false")
+}
+
+const SYSTEM: &str = "video/x-raw,format=BGRA";
+const DEVICE: &str = "video/x-raw(memory:CUDAMemory),format=BGRA ! cudadownload ! video/x-raw,format=BGRA";
+
+#[test]
+#[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
+fn two_producers_under_one_name_are_warned_of_once() {
+    let name = Name::new("rivals");
+    let run = Run::playing(&receiving(&name, "", SYSTEM));
+    let mut sender = Sender::start(&[]);
+    sender.play(&sending(&name, ""));
+    sender.send(1, 5, 60);
+    run.wait_message("tdlink-connected");
+    let warnings = || {
+        let said = run.sayings();
+        said.iter().filter(|text| text.contains("two producers")).count()
+    };
+    assert_eq!(warnings(), 0);
+    // As a program does that counts for itself.
+    let file = std::fs::OpenOptions::new().write(true).open(name.path()).expect("the segment is there");
+    for round in 0..3 {
+        sender.send(10 + 10 * round, 5, 60);
+        file.write_all_at(&2u32.to_le_bytes(), 16).expect("it can be written");
+        poll("a warning that names both", PATIENCE, || (warnings() == 1).then_some(()));
+    }
+    assert_eq!(warnings(), 1, "said once");
+    run.assert_no_error();
+    run.stop();
+    sender.order("stop", "stopped");
+}
+
+#[test]
+#[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
+fn a_sink_whose_count_somebody_else_writes_warns_once() {
+    let name = Name::new("written");
+    let run =
+        Run::playing(&format!("videotestsrc is-live=true ! {CAPS} ! tdcudaipcsink name=k sync=false shm-name={name}"));
+    poll("some frames", PATIENCE, || (run.stat("k", "frames") > 3).then_some(()));
+    let warnings = || {
+        let said = run.sayings();
+        said.iter().filter(|text| text.contains("two producers")).count()
+    };
+    assert_eq!(warnings(), 0);
+    let file = std::fs::OpenOptions::new().write(true).open(name.path()).expect("the segment is there");
+    for _ in 0..3 {
+        let before = run.stat("k", "frames");
+        file.write_all_at(&1_000_000u32.to_le_bytes(), 16).expect("it can be written");
+        poll("frames after it", PATIENCE, || (run.stat("k", "frames") > before + 2).then_some(()));
+    }
+    poll("a warning", PATIENCE, || (warnings() > 0).then_some(()));
+    assert_eq!(warnings(), 1, "said once");
+    run.assert_no_error();
+    run.stop();
+}
+
+#[test]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
+fn a_ring_on_another_gpu_is_found_and_read_there() {
+    let two = ("EMULATED_CUDA_DEVICES", "2");
+    // The first GPU does not reach it.
+    let out_of_reach = ("EMULATED_CUDA_FAIL", "cuIpcOpenMemHandle_v2:1:1");
+    for capture in [SYSTEM, DEVICE] {
+        let name = Name::new("gpus");
+        let mut sender = Sender::start(&[two]);
+        let mut reader = Sender::start(&[two, out_of_reach]);
+        sender.play(&sending(&name, "cuda-device-id=1"));
+        sender.send(1, 3, 60);
+        reader.play(&receiving(&name, "", capture));
+        assert_eq!(reader.order("verify", "whole"), "whole 3", "{capture}");
+        sender.send(7, 1, 60);
+        assert_eq!(reader.order("verify", "whole"), "whole 7", "{capture}");
+        reader.order("stop", "stopped");
+        sender.order("stop", "stopped");
+    }
+}
+
+#[test]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
+fn a_gpu_that_was_chosen_and_does_not_reach_the_ring_is_waited_with() {
+    let two = ("EMULATED_CUDA_DEVICES", "2");
+    let name = Name::new("chosen");
+    let mut sender = Sender::start(&[two]);
+    let mut reader = Sender::start(&[two, ("EMULATED_CUDA_FAIL", "cuIpcOpenMemHandle_v2:1:1")]);
+    sender.play(&sending(&name, "cuda-device-id=1"));
+    sender.send(1, 3, 60);
+    // Never another GPU than this one; the second try succeeds.
+    reader.play(&receiving(&name, "cuda-device-id=0", SYSTEM));
+    assert_eq!(reader.order("verify", "whole"), "whole 3");
+    reader.order("stop", "stopped");
+    sender.order("stop", "stopped");
+}
+
+#[test]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
+fn a_copy_on_the_device_that_was_overtaken_is_given_up() {
+    let name = Name::new("overtaken");
+    let mut sender = Sender::start(&[]);
+    // The halves of its copies are read 35 and 70 ms after a frame came, and three frames of 60 a second are 50 ms.
+    let mut reader = Sender::start(&[("EMULATED_CUDA_COPY_DELAY_US", "70000")]);
+    reader.play(&receiving(&name, "origin=top-left", DEVICE));
+    sender.play(&sending(&name, "origin=top-left slots=3"));
+    for burst in 0..8 {
+        // Only the last one is left alone for long enough.
+        let last = burst * 10 + 7;
+        sender.send(burst * 10, 8, 60);
+        let mut read = String::new();
+        while read != format!("whole {last}") {
+            read = reader.order("verify", "whole");
+        }
+    }
+    let overwritten = reader.order("stat-of-source overwritten", "stat ");
+    assert_ne!(overwritten, "stat 0", "the reader was too quick to be overtaken");
+    reader.order("stop", "stopped");
+    sender.order("stop", "stopped");
+}
