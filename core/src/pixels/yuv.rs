@@ -139,10 +139,11 @@ impl Coder {
                     g[i] = (y - coder.green_cb * cb) - coder.green_cr * cr;
                     b[i] = y + coder.cb * cb;
                 }
-                let pixels = pixels.as_chunks_mut::<4>().0.as_chunks_mut::<4>().0;
-                for (i, pixel) in pixels.iter_mut().enumerate().take(BLOCK) {
+                let mut block = [[[0; 4]; 4]; BLOCK];
+                for (i, pixel) in block.iter_mut().enumerate() {
                     *pixel = [r[i], g[i], b[i], 1.0].map(f32::to_le_bytes);
                 }
+                pixels.copy_from_slice(&block.as_flattened().as_flattened()[..pixels.len()]);
             }
         }
         dispatch!(level, _simd => kernel(self, luma, chroma, pixels));
@@ -180,14 +181,24 @@ impl Block {
     #[inline(always)]
     fn read(pixels: &[u8]) -> Self {
         let pixels = pixels.as_chunks::<4>().0.as_chunks::<4>().0;
+        if let Some(block) = pixels.first_chunk() {
+            return Self::whole(block);
+        }
+        let mut block = [[[0; 4]; 4]; BLOCK];
+        block[..pixels.len()].copy_from_slice(pixels);
+        if let Some(last) = pixels.last() {
+            block[pixels.len()] = *last;
+        }
+        Self::whole(&block)
+    }
+
+    /// The length of a constant makes vector code of it.
+    #[inline(always)]
+    fn whole(pixels: &[[[u8; 4]; 4]; BLOCK]) -> Self {
         let mut block = Self { r: [0.0; BLOCK], g: [0.0; BLOCK], b: [0.0; BLOCK] };
         let colour = |sample| limit(f32::from_le_bytes(sample), 0.0, 1.0);
-        for (i, [r, g, b, _]) in pixels.iter().enumerate().take(BLOCK) {
+        for (i, [r, g, b, _]) in pixels.iter().enumerate() {
             (block.r[i], block.g[i], block.b[i]) = (colour(*r), colour(*g), colour(*b));
-        }
-        if let Some(last) = pixels.len().checked_sub(1).filter(|_| pixels.len() < BLOCK) {
-            let next = last + 1;
-            (block.r[next], block.g[next], block.b[next]) = (block.r[last], block.g[last], block.b[last]);
         }
         block
     }

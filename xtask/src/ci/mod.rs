@@ -54,7 +54,11 @@ const LANES: &[Lane] = &[
     lane("emu-tsan", "the emulated CUDA driver under ThreadSanitizer", emulated::lanes::tsan),
     lane("cuda", "the CUDA elements and the core on the emulated driver", emulated::lanes::cuda),
     lane("cuda-1.28", "the CUDA elements, the same binaries, with GStreamer 1.28", emulated::lanes::cuda_newer),
-    lane("ptx", "the compiled kernels are those of the sources, byte for byte", crate::ptx::check),
+    lane(
+        "ptx",
+        "the compiled kernels are those of the sources, byte for byte, and need no local memory",
+        crate::ptx::check,
+    ),
     lane("windows", "built for Windows, tested and packed under Wine; checked for MSVC and macOS", windows::lane),
     lane("dist", "packages for Linux, unpacked and used", dist::lane),
     lane("examples", "the examples compile, the Python ones too", lanes::examples),
