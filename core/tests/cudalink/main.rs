@@ -16,6 +16,7 @@ mod loans;
 mod names;
 mod peer;
 mod pixels;
+mod waits;
 
 use std::time::{Duration, Instant};
 
