@@ -32,6 +32,8 @@ const CORE: &str = "cudalink";
 struct System {
     name: &'static str,
     tests: PathBuf,
+    /// Where what it says is kept meanwhile.
+    results: PathBuf,
     settings: Vec<(&'static str, String)>,
 }
 
@@ -50,7 +52,7 @@ impl System {
             ("GST_PLUGIN_SCANNER_1_0", at("bin/gst-plugin-scanner")),
             ("GST_REGISTRY_1_0", results.join(format!("registry-{name}.bin")).display().to_string()),
         ];
-        Self { name, tests, settings }
+        Self { name, tests, results: results.to_owned(), settings }
     }
 
     fn command(&self, program: &Path) -> Command {
@@ -229,7 +231,7 @@ fn tests(report: &mut Report, log: &mut File, system: &System, program: &str, gr
         command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]);
         command.env("G_DEBUG", "fatal_warnings");
         let start = Instant::now();
-        let verdict = match finished(command, ONE.min(left), &system.tests.join("output")) {
+        let verdict = match finished(command, ONE.min(left), &system.results.join("output")) {
             Ok(Some((status, said))) => {
                 let _ = writeln!(log, "== {group} {program} {name}: {status}\n{said}");
                 match status.success() && said.contains("1 passed") {
@@ -265,7 +267,7 @@ fn elements(system: &System) -> String {
 fn figures(report: &mut Report, log: &mut File, system: &System) {
     let mut command = system.command(&system.tests.join(CORE));
     command.args(["figures::", "--ignored", "--nocapture", "--test-threads=1"]);
-    match finished(command, MEASURES / 2, &system.tests.join("output")) {
+    match finished(command, MEASURES / 2, &system.results.join("output")) {
         Ok(Some((status, said))) => {
             let _ = writeln!(log, "== figures: {status}\n{said}");
             let figures = said.lines().filter_map(|line| Some(line.split_once("figure: ")?.1));
@@ -295,11 +297,13 @@ fn rules(kit: &Path) -> Result<String, String> {
     let Some(python) = run::which("python3") else {
         return Err("no python3 on this machine, through whose ctypes they are asked".into());
     };
-    let output = Command::new(python).arg("-B").arg(kit.join("tests/selftest.py")).output();
-    let output = output.map_err(|err| err.to_string())?;
-    let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
-    said += &String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { Ok(said) } else { Err(said) }
+    let mut command = Command::new(python);
+    command.arg("-B").arg(kit.join("tests/selftest.py"));
+    match finished(command, ONE, &kit.join("report/output")).map_err(|trouble| trouble.to_string())? {
+        Some((status, said)) if status.success() => Ok(said),
+        Some((status, said)) => Err(format!("{said}\n{status}")),
+        None => Err(format!("they were not through\nwithin {} s", ONE.as_secs())),
+    }
 }
 
 /// Whether cuda-link's Python package is on this machine.
