@@ -494,3 +494,44 @@ fn planes_that_reach_beyond_their_memory_are_an_error() {
         run.stop();
     }
 }
+
+#[test]
+#[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_pixels -- --ignored"]
+fn the_wire_may_change_in_the_middle() {
+    let name = Name::new("change");
+    let mut sender = Sender::start(&[]);
+    let run = Run::playing(&format!(
+        "tdcudaipcsrc name=s shm-name={name} keepalive=0 ! video/x-raw(memory:CUDAMemory) ! cudadownload ! appsink name=k sync=false"
+    ));
+    let caps = |format: &str, width: u32, height: u32| {
+        format!("video/x-raw,format={format},width={width},height={height},framerate=60/1")
+    };
+    sender.play(&format!(
+        "appsrc name=a format=time is-live=true do-timestamp=true caps={} ! tdcudaipcsink name=k sync=false shm-name={name}",
+        caps("RGBA", 64, 48)
+    ));
+    for (at, (format, width, height, wanted)) in [
+        ("RGBA", 64, 48, VideoFormat::Nv12),
+        ("RGBA64_LE", 64, 48, VideoFormat::P01010le),
+        ("GRAY8", 33, 17, VideoFormat::Nv12),
+        ("GRAY16_LE", 33, 17, VideoFormat::P01010le),
+        ("BGR", 640, 2, VideoFormat::Nv12),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        if at > 0 {
+            sender.order(&format!("caps {}", caps(format, width, height)), "caps set");
+        }
+        sender.send(at as u32 * 20, 20, 60);
+        common::poll("a picture of the new wire", PATIENCE, || {
+            let came = Picture::of(&run);
+            let info = came.info();
+            let found = (info.format(), info.width(), info.height()) == (wanted, width, height);
+            found.then(|| came.codes())
+        });
+    }
+    run.assert_no_error();
+    run.stop();
+    sender.order("stop", "stopped");
+}

@@ -19,8 +19,11 @@ const EVENT_BLOCKING_SYNC: u32 = 1;
 const EVENT_DISABLE_TIMING: u32 = 2;
 const EVENT_INTERPROCESS: u32 = 4;
 
-/// Between two looks at an event that somebody waits for until a deadline.
+/// Between two looks at an event that somebody waits for until a deadline: at least, at most, and this part of the time
+/// waited so far. Work that takes long is looked at seldom, and noticed as much later.
 const LOOK: Duration = Duration::from_micros(50);
+const SELDOM: Duration = Duration::from_millis(1);
+const PART: u32 = 8;
 
 /// A copy of a small frame takes no longer; a sleep would.
 const SHORT: Duration = Duration::from_micros(20);
@@ -270,7 +273,7 @@ impl Event {
             if now - began < SHORT {
                 std::hint::spin_loop();
             } else {
-                std::thread::sleep(LOOK);
+                std::thread::sleep(((now - began) / PART).clamp(LOOK, SELDOM));
             }
         }
         Ok(true)

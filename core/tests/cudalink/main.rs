@@ -19,6 +19,7 @@ mod loans;
 mod names;
 mod peer;
 mod pixels;
+mod waits;
 
 use std::time::{Duration, Instant};
 

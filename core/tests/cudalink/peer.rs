@@ -211,6 +211,7 @@ impl State {
             }
             ["receive"] => self.receiver.as_mut().ok_or("no consumer")?.receive()?,
             ["take"] => self.receiver.as_mut().ok_or("no consumer")?.take()?,
+            ["await"] => self.receiver.as_mut().ok_or("no consumer")?.complete()?,
             ["keep"] => {
                 let receiver = self.receiver.as_mut().ok_or("no consumer")?;
                 self.kept.push(receiver.next()?.map_err(|wait| format!("{wait:?}"))?);
@@ -311,6 +312,14 @@ impl Receiver {
         let answer = format!("took {}", frame.published.index);
         self.taken = Some(frame);
         Ok(answer)
+    }
+
+    /// Waits for the copy of the next frame, which is looked at later, as the elements do.
+    fn complete(&mut self) -> Answer {
+        self.take()?;
+        let frame = self.taken.as_ref().ok_or("no frame")?;
+        let is_complete = self.consumer.complete_by(frame, Instant::now() + PATIENCE, || false)?;
+        Ok(if is_complete { "complete" } else { "late" }.to_owned())
     }
 
     /// One frame, through memory of our own on the GPU: "INDEX NUMBER whole|torn right|WRONG", or what happened instead.

@@ -1,9 +1,47 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Which tests want any CUDA driver, and which the emulated one, whose orders they give.
 
+use std::path::{Path, PathBuf};
+
+use super::failed;
+use crate::run::{self, Outcome};
+
+/// The tests of a program that run on any driver, and those that need the emulated one. The files of a folder are the
+/// program's modules.
+pub fn in_all(sources: &[&str]) -> Outcome<(Vec<String>, Vec<String>)> {
+    let (mut any, mut emulated) = (Vec::new(), Vec::new());
+    for source in sources {
+        let path = run::root().join(source);
+        for (file, module) in files(&path)? {
+            let text = std::fs::read_to_string(&file).map_err(|err| failed(&file, &err))?;
+            let (more_any, more_emulated) = of(&text, &module);
+            any.extend(more_any);
+            emulated.extend(more_emulated);
+        }
+    }
+    Ok((any, emulated))
+}
+
+/// A program's source files, in order, and what their tests' names begin with.
+fn files(path: &Path) -> Outcome<Vec<(PathBuf, String)>> {
+    if !path.is_dir() {
+        return Ok(vec![(path.to_owned(), String::new())]);
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(|err| failed(path, &err))? {
+        let file = entry.map_err(|err| failed(path, &err))?.path();
+        let module = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if file.extension().is_some_and(|extension| extension == "rs") && module != "main" {
+            files.push((file, module));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// The tests of a source file that run on any driver, and those that need the emulated one. Each says so where it is
 /// ignored.
-pub fn of(source: &str, module: &str) -> (Vec<String>, Vec<String>) {
+fn of(source: &str, module: &str) -> (Vec<String>, Vec<String>) {
     let (mut any, mut emulated) = (Vec::new(), Vec::new());
     let mut list = None;
     for line in source.lines().map(str::trim) {
@@ -49,9 +87,10 @@ mod tests {
     #[test]
     fn the_tests_of_the_kit_are_found() {
         for (_, _, sources) in super::super::pack::TESTS {
-            let count =
-                |source: &&str| of(&std::fs::read_to_string(crate::run::root().join(source)).unwrap(), "").0.len();
-            assert!(sources.iter().map(count).sum::<usize>() > 0, "{sources:?}");
+            let (any, _) = in_all(sources).unwrap();
+            assert!(!any.is_empty(), "{sources:?}");
+            let is_named = |name: &String| sources.iter().all(|source| source.ends_with(".rs")) != name.contains("::");
+            assert!(any.iter().all(is_named), "{any:?}");
         }
     }
 }

@@ -12,18 +12,9 @@ use crate::fail;
 use crate::run::{self, Outcome, Trouble, say};
 use crate::setup::{self, Need};
 
-/// Test programs: the package's options, the program, and the sources with the tests for a driver in them.
+/// Test programs: the package's options, the program, and the files or folders with its sources.
 pub const TESTS: &[(&[&str], &str, &[&str])] = &[
-    (
-        &["--package", "tdlink-core", "--features", "test-util"],
-        "cudalink",
-        &[
-            "core/tests/cudalink/driver.rs",
-            "core/tests/cudalink/frames.rs",
-            "core/tests/cudalink/loans.rs",
-            "core/tests/cudalink/pixels.rs",
-        ],
-    ),
+    (&["--package", "tdlink-core", "--features", "test-util"], "cudalink", &["core/tests/cudalink"]),
     (&["--package", "gst-plugin-tdlink"], "cudaipc", &["tests/cudaipc.rs"]),
     (&["--package", "gst-plugin-tdlink"], "cudaipc_life", &["tests/cudaipc_life.rs"]),
     (&["--package", "gst-plugin-tdlink"], "cudaipc_guards", &["tests/cudaipc_guards.rs"]),
@@ -108,17 +99,7 @@ fn test_program(package: &[&str], name: &str) -> Outcome<PathBuf> {
 
 /// Writes down which tests of a program want which driver.
 fn lists(sources: &[&str], program: &Path) -> Outcome {
-    let (mut any, mut emulated) = (Vec::new(), Vec::new());
-    for source in sources {
-        let path = run::root().join(source);
-        let text = std::fs::read_to_string(&path).map_err(|err| failed(&path, &err))?;
-        // The tests of a folder are modules of one program.
-        let is_module = Path::new(source).components().count() > 2;
-        let module = Path::new(source).file_stem().unwrap_or_default().to_string_lossy();
-        let (more_any, more_emulated) = needs::of(&text, if is_module { &module } else { "" });
-        any.extend(more_any);
-        emulated.extend(more_emulated);
-    }
+    let (any, emulated) = needs::in_all(sources)?;
     for (kind, names) in [("any", any), ("emulated", emulated)] {
         let file = program.with_extension(kind);
         std::fs::write(&file, names.join("\n")).map_err(|err| failed(&file, &err))?;
