@@ -24,7 +24,10 @@ fn every_command_of_the_documentation_is_understood() {
             count += 1;
             let mut tdlink = Command::new(env!("CARGO_BIN_EXE_tdlink"));
             // Nothing is installed, recorded or played; a buffer that is not there is 1, and what cannot be understood 2.
-            tdlink.args(command.split(' ')).arg("--print").stdin(Stdio::null());
+            tdlink.args(command.split(' ')).stdin(Stdio::null());
+            if !command.starts_with("doctor") {
+                tdlink.arg("--print"); // which doctor, who changes nothing, has not
+            }
             let output = tdlink.env("HOME", &home).current_dir(&home).output().expect("it starts");
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{page}: tdlink {command}: {said}");
