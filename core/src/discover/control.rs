@@ -79,16 +79,29 @@ pub(super) fn look(name: &SegmentName) -> Option<Found> {
             return Some(found);
         }
     };
-    let mut found = unread(name, segment.len() as u64);
-    found.identity = Some(segment.identity());
-    match read(&segment) {
-        Ok(control) => describe(&mut found, name, control, &segment),
-        Err(why) => {
-            found.trouble.push(format!("The control segment {:?} cannot be read: {why}.", object.as_str()));
-            found.owned = segment.has_owner(&object).ok();
-            found.state = if found.owned == Some(true) { State::Live } else { State::Stale };
+    for _ in 0..TRIES {
+        let mut found = unread(name, segment.len() as u64);
+        found.identity = Some(segment.identity());
+        match read(&segment) {
+            Ok(control) => {
+                let generation = control.generation;
+                describe(&mut found, name, control, &segment);
+                // What does not fit a description that is not said any more is nobody's fault.
+                let stands = segment.load_u64(EDITION.offset(), Ordering::Acquire) == Ok(2 * generation);
+                if !found.trouble.is_empty() && !stands {
+                    continue;
+                }
+            }
+            Err(why) => {
+                found.trouble.push(format!("The control segment {:?} cannot be read: {why}.", object.as_str()));
+                found.owned = segment.has_owner(&object).ok();
+                found.state = if found.owned == Some(true) { State::Live } else { State::Stale };
+            }
         }
+        return Some(found);
     }
+    let mut found = unread(name, segment.len() as u64);
+    found.trouble.push(format!("{:?} is described anew all the time.", name.as_str()));
     Some(found)
 }
 
@@ -103,7 +116,6 @@ fn describe(found: &mut Found, name: &SegmentName, mut control: Control, segment
     found.pixels = Some(spec.desc.to_string());
     found.bytes = pixels.size;
     found.framerate = [spec.framerate, spec.max_framerate].into_iter().find(|rate| rate.num > 0);
-    found.producer = Some(Program::of(control.description.pid));
     match name.pixels_named(&pixels.name) {
         None => found.trouble.push(format!("It says that its pixels are in {:?}, which is not its own.", pixels.name)),
         Some(object) => match Segment::open(&object, options()) {
@@ -132,6 +144,9 @@ fn describe(found: &mut Found, name: &SegmentName, mut control: Control, segment
         Ok(owned) => found.owned = Some(owned),
         Err(error) => found.trouble.push(format!("Whether the producer lives cannot be told: {error}.")),
     }
+    // Another program may have the number of one that has gone.
+    let pid = control.description.pid;
+    found.producer = Some(if found.owned == Some(false) { Program { pid, name: None } } else { Program::of(pid) });
     control.rows = claims.rows;
     found.consumers = Some(control.rows.len() as u32);
     if let Some(newest) = control.newest {
