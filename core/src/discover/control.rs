@@ -19,6 +19,8 @@ use crate::segment::{
 
 /// How often a description that is being written is read again.
 const TRIES: u32 = 50;
+/// How often the pixels are looked for where the control segment says they are, a millisecond apart.
+const ELSEWHERE: u32 = 10;
 /// The slot number that stands for none.
 const NO_SLOT: u64 = 0xff;
 
@@ -79,16 +81,21 @@ pub(super) fn look(name: &SegmentName) -> Option<Found> {
             return Some(found);
         }
     };
-    for _ in 0..TRIES {
+    for turn in 0..TRIES {
         let mut found = unread(name, segment.len() as u64);
         found.identity = Some(segment.identity());
         match read(&segment) {
             Ok(control) => {
                 let generation = control.generation;
-                describe(&mut found, name, control, &segment);
+                let troubled = describe(&mut found, name, control, &segment);
                 // What does not fit a description that is not said any more is nobody's fault.
                 let stands = segment.load_u64(EDITION.offset(), Ordering::Acquire) == Ok(2 * generation);
                 if !found.trouble.is_empty() && !stands {
+                    continue;
+                }
+                // A ring's old memory goes just before the description does.
+                if troubled && found.owned == Some(true) && turn < ELSEWHERE {
+                    std::thread::sleep(Duration::from_millis(1));
                     continue;
                 }
             }
@@ -110,7 +117,8 @@ fn unread(name: &SegmentName, len: u64) -> Found {
     Found::new(name.as_str(), &listed, Detail::Control(None))
 }
 
-fn describe(found: &mut Found, name: &SegmentName, mut control: Control, segment: &Segment) {
+/// Says what `control` says. Whether the pixels are not what it says.
+fn describe(found: &mut Found, name: &SegmentName, mut control: Control, segment: &Segment) -> bool {
     let (spec, pixels) = (&control.description.spec, &control.description.pixels);
     found.frame = Some(spec.desc);
     found.pixels = Some(spec.desc.to_string());
@@ -139,6 +147,7 @@ fn describe(found: &mut Found, name: &SegmentName, mut control: Control, segment
             Err(error) => found.trouble.push(format!("Its pixels cannot be opened: {}.", refusal(&error))),
         },
     }
+    let troubled = !found.trouble.is_empty();
     let claims = claims(name, segment, &control.header.tables);
     match claims.producer {
         Ok(owned) => found.owned = Some(owned),
@@ -172,6 +181,7 @@ fn describe(found: &mut Found, name: &SegmentName, mut control: Control, segment
         );
     }
     found.detail = Detail::Control(Some(Box::new(control)));
+    troubled
 }
 
 /// TouchDesigner reads one slot, and bottom row first.
