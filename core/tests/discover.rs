@@ -151,6 +151,19 @@ fn a_description_that_changes_all_the_time_is_never_read_half_or_called_wrong() 
 }
 
 #[test]
+fn a_description_that_is_being_written_is_not_read() {
+    let name = Name::new();
+    let producer = producer(&name, 3, 64, 48);
+    let control = fs::OpenOptions::new().write(true).open(name.path(".tdlink")).unwrap();
+    let edition = 2 * producer.generation();
+    control.write_all_at(&(edition + 1).to_le_bytes(), 136).unwrap();
+    let found = name.one(Look::Segments);
+    assert_eq!((&found.detail, found.state), (&Detail::Control(None), State::Live), "{found:#?}");
+    control.write_all_at(&edition.to_le_bytes(), 136).unwrap();
+    assert!(name.one(Look::Segments).frame.is_some());
+}
+
+#[test]
 fn no_byte_of_a_header_is_believed() {
     let name = Name::new();
     let producer = producer(&name, 1, 64, 48);
