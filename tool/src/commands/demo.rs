@@ -36,16 +36,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     let gstreamer = GStreamer::with_plugin()?;
     hear_stop()?;
     let name = format!("tdlink-demo-{}", std::process::id());
-    let sender = Line::default()
-        .then("videotestsrc")
-        .set("is-live", true)
-        .set("pattern", "ball")
-        .then("video/x-raw,format=RGBA,width=1280,height=720,framerate=60/1")
-        .then("timeoverlay")
-        .then("tdshmsink")
-        .set("shm-name", &name)
-        .set("slots", 4);
-    let sender = if gstreamer.elements.has("timeoverlay") { sender } else { without_clock(&name) };
+    let sender = sender(&gstreamer, &name);
     if out.is_print() {
         return out.pipeline(&shown(&gstreamer.settings(), "gst-launch-1.0 -e", sender.words()));
     }
@@ -56,15 +47,12 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     shown.map(drop)
 }
 
-fn without_clock(name: &str) -> Line {
-    Line::default()
-        .then("videotestsrc")
-        .set("is-live", true)
-        .set("pattern", "ball")
-        .then("video/x-raw,format=RGBA,width=1280,height=720,framerate=60/1")
-        .then("tdshmsink")
-        .set("shm-name", name)
-        .set("slots", 4)
+/// A ball that moves, with the time in it where GStreamer can write.
+fn sender(gstreamer: &GStreamer, name: &str) -> Line {
+    let line = Line::default().then("videotestsrc").set("is-live", true).set("pattern", "ball");
+    let line = line.then("video/x-raw,format=RGBA,width=1280,height=720,framerate=60/1");
+    let line = if gstreamer.elements.has("timeoverlay") { line.then("timeoverlay") } else { line };
+    line.then("tdshmsink").set("shm-name", name).set("slots", 4)
 }
 
 fn there_and_back(

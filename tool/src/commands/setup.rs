@@ -46,21 +46,25 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     }
     let mut tried = Vec::new();
     for folder in folders {
-        match put(&plugin, &folder) {
-            Ok(()) => {}
+        let put = match Put::new(&plugin, &folder) {
+            Ok(put) => put,
             Err(err) => {
                 tried.push(format!("{}: {err}", folder.display()));
                 continue;
             }
-        }
+        };
         // Asked anew, as every program will: without a word of ours about where it lies.
         let looked = GStreamer { extra: None, ..GStreamer::find()? };
+        let said = |err: std::io::Error| Failure::Failed(format!("{}: {err}", folder.display()));
         if looked.inspect(OURS).is_some() {
+            if let Err(err) = put.keep() {
+                // Windows keeps a library that a program has loaded.
+                out.note(format_args!("the plugin that was there before is in use and stays beside it: {err}"));
+            }
             return inspected(&looked, Some(&folder), out);
         }
         tried.push(format!("{}: GStreamer does not look there, or cannot load it", folder.display()));
-        // Nothing is left where it is of no use.
-        fs::remove_file(folder.join(PLUGIN)).map_err(|err| Failure::Failed(format!("{}: {err}", folder.display())))?;
+        put.undo().map_err(said)?;
     }
     Err(Failure::Failed(format!(
         "GStreamer {} does not take the plugin:\n  {}\nset GST_PLUGIN_PATH to {} instead",
@@ -70,31 +74,51 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     )))
 }
 
-/// Folders to put it into, the best first: this user's, and the one of GStreamer's own plugins.
+/// Folders to put it into: this user's, and that of GStreamer from pip, which looks nowhere else. A system's own folder is
+/// its package manager's.
 fn folders(gstreamer: &GStreamer) -> Vec<PathBuf> {
-    let own = gstreamer.detail("coreelements", "Filename").map(PathBuf::from);
-    let own = own.and_then(|file| file.parent().map(Path::to_owned));
-    // GStreamer from pip keeps its plugins in this package, and core elements in another one.
-    let bundle = own.as_deref().and_then(|folder| {
-        let packages =
-            folder.ancestors().find(|above| above.file_name().is_some_and(|name| name == "site-packages"))?;
+    let core = gstreamer.detail("coreelements", "Filename").map(PathBuf::from);
+    let bundle = core.as_deref().and_then(|file| {
+        let packages = file.ancestors().find(|above| above.file_name().is_some_and(|name| name == "site-packages"))?;
         Some(packages.join("gstreamer_plugins").join("lib").join("gstreamer-1.0")).filter(|folder| folder.is_dir())
     });
-    users_plugins().into_iter().chain(bundle).chain(own).collect()
+    users_plugins().into_iter().chain(bundle).collect()
 }
 
-fn put(plugin: &Path, folder: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(folder)?;
-    let target = folder.join(PLUGIN);
-    if target.canonicalize().ok().is_some_and(|target| plugin.canonicalize().is_ok_and(|plugin| plugin == target)) {
-        return Ok(());
+/// A plugin that was put into a folder, and the one that was there before.
+struct Put {
+    target: PathBuf,
+    before: Option<PathBuf>,
+}
+
+impl Put {
+    fn new(plugin: &Path, folder: &Path) -> std::io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let target = folder.join(PLUGIN);
+        let beside = |what: &str| folder.join(format!("{PLUGIN}.{what}-{}", std::process::id()));
+        // Beside it first: a program that has the old one loaded keeps it.
+        let (fresh, before) = (beside("new"), beside("old"));
+        fs::copy(plugin, &fresh)?;
+        let before = target.exists().then_some(before);
+        let moved = before.as_ref().map_or(Ok(()), |before| fs::rename(&target, before));
+        moved.and_then(|()| fs::rename(&fresh, &target)).inspect_err(|_| {
+            let _ = fs::remove_file(&fresh);
+        })?;
+        Ok(Self { target, before })
     }
-    // Beside it first: a program that has the old one loaded keeps it.
-    let fresh = folder.join(format!("{PLUGIN}.{}", std::process::id()));
-    fs::copy(plugin, &fresh)?;
-    fs::rename(&fresh, &target).inspect_err(|_| {
-        let _ = fs::remove_file(&fresh);
-    })
+
+    /// It stays.
+    fn keep(self) -> std::io::Result<()> {
+        self.before.map_or(Ok(()), fs::remove_file)
+    }
+
+    /// It is of no use: what was there before comes back.
+    fn undo(self) -> std::io::Result<()> {
+        match self.before {
+            Some(before) => fs::rename(before, self.target),
+            None => fs::remove_file(self.target),
+        }
+    }
 }
 
 fn inspected(gstreamer: &GStreamer, put: Option<&Path>, out: &mut Output) -> Result<(), Failure> {

@@ -195,7 +195,7 @@ fn not_left_behind(command: Command) -> Command {
         Some(setpriv) => {
             let mut wrapped = Command::new(setpriv);
             // Then nobody reads what it prints, which must not be its end.
-            let deaf = ["sh", "-c", "trap '' PIPE; exec \"$0\" \"$@\""];
+            let deaf = ["/bin/sh", "-c", "trap '' PIPE; exec \"$0\" \"$@\""];
             wrapped.args(["--pdeathsig", "INT", "--"]).args(deaf).arg(command.get_program());
             wrapped
         }

@@ -23,14 +23,19 @@ pub fn build() -> Outcome<Packages> {
     setup::ensure(&[Need::Build])?;
     let version = version()?;
     let library = run::target().join("dist/libgsttdlink.so");
-    ship(&mut run::cargo(), &library)?;
-    let glibc = glibc(&std::fs::read(&library).map_err(|err| failed(&library, &err))?)?;
+    let tool = run::target().join("dist/tdlink");
+    ship(&mut run::cargo(), &[&library, &tool])?;
+    let glibc =
+        [&library, &tool].into_iter().map(|file| glibc(&std::fs::read(file).map_err(|err| failed(file, &err))?));
+    let glibc = glibc.collect::<Outcome<Vec<u32>>>()?.into_iter().max().unwrap_or_default();
+    let glibc = format!("2.{glibc}");
     let readme = paper("README-linux.md")?.replace("@GLIBC@", &glibc);
 
     let name = format!("tdlink-{version}-linux-x86_64");
     let top = stage(&name)?;
     copy(&library, &top.join("lib/gstreamer-1.0/libgsttdlink.so"))?;
     python_package(&top.join("python"))?;
+    copy(&tool, &top.join("bin/tdlink"))?;
     papers(&top, &readme)?;
     let tar = folder().join(format!("{name}.tar.gz"));
     let mut command = Command::new("tar");
@@ -46,11 +51,25 @@ pub fn build() -> Outcome<Packages> {
     let top = stage(&name)?;
     copy(&library, &top.join(format!("usr/lib/{TARGET}/gstreamer-1.0/libgsttdlink.so")))?;
     python_package(&top.join("usr/lib/python3/dist-packages"))?;
+    copy(&tool, &top.join("usr/bin/tdlink"))?;
+    for (words, place) in [
+        (&["completions", "bash"][..], "usr/share/bash-completion/completions/tdlink"),
+        (&["completions", "zsh"][..], "usr/share/zsh/vendor-completions/_tdlink"),
+        (&["completions", "fish"][..], "usr/share/fish/vendor_completions.d/tdlink.fish"),
+    ] {
+        match run::ask(Command::new(&tool).args(words)) {
+            Some(text) => write(&top.join(place), &format!("{text}\n"))?,
+            None => fail!("tdlink {} fails", words.join(" ")),
+        }
+    }
+    let pages = top.join("usr/share/man/man1");
+    std::fs::create_dir_all(&pages).map_err(|err| failed(&pages, &err))?;
+    run::check(Command::new(&tool).arg("man").arg("--dir").arg(&pages))?;
     let papers_at = top.join("usr/share/doc/gst-plugin-tdlink");
     papers(&papers_at, &readme)?;
     std::fs::rename(papers_at.join("LICENSE"), papers_at.join("copyright")).map_err(|err| failed(&papers_at, &err))?;
     let control = paper("control")?.replace("@VERSION@", &version).replace("@GLIBC@", &glibc);
-    let kilobytes = size_of(&library).div_ceil(1024) + 64;
+    let kilobytes = (size_of(&library) + size_of(&tool)).div_ceil(1024) + 64;
     write(&top.join("DEBIAN/control"), &control.replace("@SIZE@", &kilobytes.to_string()))?;
     let deb = folder().join(format!("{name}.deb"));
     // Whatever the umask: dpkg-deb refuses a folder that is its owner's alone.
@@ -60,16 +79,15 @@ pub fn build() -> Outcome<Packages> {
     Ok(Packages { tar, deb })
 }
 
-/// The newest version of glibc whose symbols the library asks for.
-fn glibc(library: &[u8]) -> Outcome<String> {
+/// The newest version 2.x of glibc whose symbols a file asks for.
+fn glibc(library: &[u8]) -> Outcome<u32> {
     const MARK: &[u8] = b"GLIBC_2.";
     let places = library.windows(MARK.len()).enumerate().filter(|(_, bytes)| *bytes == MARK);
     let newest = places.filter_map(|(at, _)| {
         let digits = library[at + MARK.len()..].iter().take_while(|byte| byte.is_ascii_digit());
         String::from_utf8(digits.copied().collect()).ok()?.parse::<u32>().ok()
     });
-    let newest = newest.max().ok_or_else(|| Trouble::Failed("the library asks for no glibc".into()))?;
-    Ok(format!("2.{newest}"))
+    newest.max().ok_or_else(|| Trouble::Failed("a file asks for no glibc".into()))
 }
 
 /// Builds both, and uses what is in them.
@@ -83,10 +101,13 @@ pub fn lane() -> Outcome {
     let inner = from_tar.join(format!("tdlink-{}-linux-x86_64/lib/gstreamer-1.0", version()?));
     works(&inner)?;
     imports(&from_tar.join(format!("tdlink-{}-linux-x86_64/python", version()?)))?;
+    tool_works(&inner.join("../../bin/tdlink"), &inner, &stage("home")?)?;
     let from_deb = stage("from-deb")?;
     run::check(Command::new("dpkg-deb").arg("--extract").arg(&packages.deb).arg(&from_deb))?;
-    works(&from_deb.join(format!("usr/lib/{TARGET}/gstreamer-1.0")))?;
+    let plugins = from_deb.join(format!("usr/lib/{TARGET}/gstreamer-1.0"));
+    works(&plugins)?;
     imports(&from_deb.join("usr/lib/python3/dist-packages"))?;
+    run::check(Command::new(from_deb.join("usr/bin/tdlink")).arg("list"))?;
     run::check(Command::new("dpkg-deb").arg("--info").arg(&packages.deb))?;
     cinstall()
 }
@@ -122,6 +143,29 @@ fn imports(folder: &Path) -> Outcome {
     run::check(Command::new(python).args(["-B", "-c", program]).arg(folder))
 }
 
+/// The tool of a package does for a new user what it is there for: it puts the plugin where GStreamer looks, records a
+/// buffer to a film, and plays the film into a buffer again.
+fn tool_works(tool: &Path, plugins: &Path, home: &Path) -> Outcome {
+    let tdlink = |words: &[&str]| {
+        let mut command = Command::new(tool);
+        command
+            .args(words)
+            .current_dir(home)
+            .env("HOME", home)
+            .env_remove("XDG_DATA_HOME")
+            .env_remove("GST_PLUGIN_PATH");
+        command.env("GST_REGISTRY", plugins.join("registry-user.bin"));
+        command
+    };
+    run::check(&mut tdlink(&["setup"]))?;
+    let own = home.join(".local/share/gstreamer-1.0/plugins/libgsttdlink.so");
+    if !own.is_file() {
+        fail!("tdlink setup has put no {}", own.display());
+    }
+    run::check(&mut tdlink(&["demo", "--duration", "3", "--output", "film.mp4"]))?;
+    run::check(&mut tdlink(&["list"]))
+}
+
 /// `cargo cinstall`, as distributions build it, if cargo-c is there.
 fn cinstall() -> Outcome {
     if run::which("cargo-cinstall").is_none() {
@@ -144,7 +188,7 @@ mod tests {
     #[test]
     fn the_newest_glibc_counts_by_number_not_by_letter() {
         let glibc = |bytes: &[u8]| glibc(bytes).ok();
-        assert_eq!(glibc(b"..GLIBC_2.4\0GLIBC_2.34\0GLIBC_2.17\0GLIBC_PRIVATE"), Some("2.34".into()));
+        assert_eq!(glibc(b"..GLIBC_2.4\0GLIBC_2.34\0GLIBC_2.17\0GLIBC_PRIVATE"), Some(34));
         assert_eq!(glibc(b"nothing"), None);
     }
 }

@@ -36,8 +36,8 @@ pub fn missing(inspected: &[String]) -> Option<&'static str> {
     ELEMENTS.into_iter().find(|element| !lists(element))
 }
 
-/// Builds the plugin as it is shipped: without the places of this machine in it.
-fn ship(cargo: &mut Command, library: &Path) -> Outcome {
+/// Builds plugin and tool as they are shipped, at `files`: without the places of this machine in them.
+fn ship(cargo: &mut Command, files: &[&Path]) -> Outcome {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
     let places = [(Some(run::root().to_owned()), "/tdlink"), (home, "/cargo")];
@@ -45,12 +45,14 @@ fn ship(cargo: &mut Command, library: &Path) -> Outcome {
         places.into_iter().filter_map(|(place, name)| Some((place?.display().to_string(), name))).collect();
     // One flag a field; what separates them may not be in a path.
     let flags: Vec<String> = places.iter().map(|(place, name)| format!("--remap-path-prefix={place}={name}")).collect();
-    cargo.args(["build", "--locked", "--profile", "dist", "--package", "gst-plugin-tdlink"]);
+    cargo.args(["build", "--locked", "--profile", "dist", "--package", "gst-plugin-tdlink", "--package", "tdlink"]);
     run::check(cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")))?;
-    let bytes = std::fs::read(library).map_err(|err| failed(library, &err))?;
-    for (place, _) in places {
-        if bytes.windows(place.len()).any(|part| part == place.as_bytes()) {
-            crate::fail!("{} names {place}, a place of this machine", library.display());
+    for file in files {
+        let bytes = std::fs::read(file).map_err(|err| failed(file, &err))?;
+        for (place, _) in &places {
+            if bytes.windows(place.len()).any(|part| part == place.as_bytes()) {
+                crate::fail!("{} names {place}, a place of this machine", file.display());
+            }
         }
     }
     Ok(())

@@ -16,6 +16,9 @@ pub struct Packages {
 
 const PLUGIN: &str = "lib/gstreamer-1.0/gsttdlink.dll";
 
+/// Beside the plugin's folder, where the tool looks for it.
+const TOOL: &str = "bin/tdlink.exe";
+
 /// The launchers of GStreamer's wheels tell GStreamer of this package's folder and a few like it, and of no other. It is
 /// where all its plugins are.
 const BUNDLE: &str = "gstreamer_plugins";
@@ -23,11 +26,13 @@ const BUNDLE: &str = "gstreamer_plugins";
 pub fn build(kit: &Kit) -> Outcome<Packages> {
     let version = version()?;
     let library = kit.built("dist/gsttdlink.dll");
-    ship(&mut kit.cargo(Kit::TARGET), &library)?;
+    let tool = kit.built("dist/tdlink.exe");
+    ship(&mut kit.cargo(Kit::TARGET), &[&library, &tool])?;
 
     let name = format!("tdlink-{version}-windows-x64");
     let top = stage(&name)?;
     copy(&library, &top.join(PLUGIN))?;
+    copy(&tool, &top.join(TOOL))?;
     papers(&top, &paper("README-windows.md")?.replace("VERSION", &version))?;
     let zip = pack("zip", &top, &format!("{name}.zip"))?;
 
@@ -35,6 +40,8 @@ pub fn build(kit: &Kit) -> Outcome<Packages> {
     let top = stage(&name)?;
     copy(&library, &top.join(BUNDLE).join(PLUGIN))?;
     python_package(&top)?;
+    // pip puts it beside python.exe's other commands.
+    copy(&tool, &top.join(format!("tdlink-{version}.data/scripts/tdlink.exe")))?;
     let info = top.join(format!("tdlink-{version}.dist-info"));
     copy(&run::root().join("LICENSE"), &info.join("licenses/LICENSE"))?;
     write(&info.join("METADATA"), &metadata(&version))?;
