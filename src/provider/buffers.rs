@@ -53,7 +53,7 @@ fn described(found: &Found) -> Option<Described> {
     })
 }
 
-/// What its source may push, the nearest to the wire first.
+/// What its source may push, in the order in which it offers that.
 fn caps(found: &Found, frame: FrameDesc) -> gst::Caps {
     let rate = found.framerate.and_then(spec::fraction);
     let of = |formats: &[gst_video::VideoFormat]| {
@@ -66,7 +66,7 @@ fn caps(found: &Found, frame: FrameDesc) -> gst::Caps {
     };
     let mut caps = gst::Caps::new_empty();
     if found.protocol() == Protocol::CudaLink {
-        let mut device = of(&video::DEVICE_FORMATS);
+        let mut device = of(&video::device_formats_for(frame.format, false));
         device.make_mut().set_features_simple(Some(gst::CapsFeatures::new([CAPS_FEATURE])));
         caps.merge(device);
     }

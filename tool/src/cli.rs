@@ -63,6 +63,8 @@ pub enum Command {
     Setup(setup::Args),
     /// There and back without TouchDesigner: a buffer becomes a film, the film a buffer
     Demo(demo::Args),
+    /// What this machine can do, in a minute
+    Bench(bench::Args),
 }
 
 /// What headerless bytes are.

@@ -19,6 +19,8 @@ use crate::segment::{
 
 /// How often a description that is being written is read again.
 const TRIES: u32 = 50;
+/// How often the pixels are looked for where the control segment says they are, a millisecond apart.
+const ELSEWHERE: u32 = 10;
 /// The slot number that stands for none.
 const NO_SLOT: u64 = 0xff;
 
@@ -79,16 +81,34 @@ pub(super) fn look(name: &SegmentName) -> Option<Found> {
             return Some(found);
         }
     };
-    let mut found = unread(name, segment.len() as u64);
-    found.identity = Some(segment.identity());
-    match read(&segment) {
-        Ok(control) => describe(&mut found, name, control, &segment),
-        Err(why) => {
-            found.trouble.push(format!("The control segment {:?} cannot be read: {why}.", object.as_str()));
-            found.owned = segment.has_owner(&object).ok();
-            found.state = if found.owned == Some(true) { State::Live } else { State::Stale };
+    for turn in 0..TRIES {
+        let mut found = unread(name, segment.len() as u64);
+        found.identity = Some(segment.identity());
+        match read(&segment) {
+            Ok(control) => {
+                let generation = control.generation;
+                let troubled = describe(&mut found, name, control, &segment);
+                // What does not fit a description that is not said any more is nobody's fault.
+                let stands = segment.load_u64(EDITION.offset(), Ordering::Acquire) == Ok(2 * generation);
+                if !found.trouble.is_empty() && !stands {
+                    continue;
+                }
+                // A ring's old memory goes just before the description does.
+                if troubled && found.owned == Some(true) && turn < ELSEWHERE {
+                    std::thread::sleep(Duration::from_millis(1));
+                    continue;
+                }
+            }
+            Err(why) => {
+                found.trouble.push(format!("The control segment {:?} cannot be read: {why}.", object.as_str()));
+                found.owned = segment.has_owner(&object).ok();
+                found.state = if found.owned == Some(true) { State::Live } else { State::Stale };
+            }
         }
+        return Some(found);
     }
+    let mut found = unread(name, segment.len() as u64);
+    found.trouble.push(format!("{:?} is described anew all the time.", name.as_str()));
     Some(found)
 }
 
@@ -97,13 +117,13 @@ fn unread(name: &SegmentName, len: u64) -> Found {
     Found::new(name.as_str(), &listed, Detail::Control(None))
 }
 
-fn describe(found: &mut Found, name: &SegmentName, mut control: Control, segment: &Segment) {
+/// Says what `control` says. Whether the pixels are not what it says.
+fn describe(found: &mut Found, name: &SegmentName, mut control: Control, segment: &Segment) -> bool {
     let (spec, pixels) = (&control.description.spec, &control.description.pixels);
     found.frame = Some(spec.desc);
     found.pixels = Some(spec.desc.to_string());
     found.bytes = pixels.size;
     found.framerate = [spec.framerate, spec.max_framerate].into_iter().find(|rate| rate.num > 0);
-    found.producer = Some(Program::of(control.description.pid));
     match name.pixels_named(&pixels.name) {
         None => found.trouble.push(format!("It says that its pixels are in {:?}, which is not its own.", pixels.name)),
         Some(object) => match Segment::open(&object, options()) {
@@ -127,11 +147,15 @@ fn describe(found: &mut Found, name: &SegmentName, mut control: Control, segment
             Err(error) => found.trouble.push(format!("Its pixels cannot be opened: {}.", refusal(&error))),
         },
     }
+    let troubled = !found.trouble.is_empty();
     let claims = claims(name, segment, &control.header.tables);
     match claims.producer {
         Ok(owned) => found.owned = Some(owned),
         Err(error) => found.trouble.push(format!("Whether the producer lives cannot be told: {error}.")),
     }
+    // Another program may have the number of one that has gone.
+    let pid = control.description.pid;
+    found.producer = Some(if found.owned == Some(false) { Program { pid, name: None } } else { Program::of(pid) });
     control.rows = claims.rows;
     found.consumers = Some(control.rows.len() as u32);
     if let Some(newest) = control.newest {
@@ -157,6 +181,7 @@ fn describe(found: &mut Found, name: &SegmentName, mut control: Control, segment
         );
     }
     found.detail = Detail::Control(Some(Box::new(control)));
+    troubled
 }
 
 /// TouchDesigner reads one slot, and bottom row first.

@@ -28,7 +28,9 @@ pub use users::Program;
 use crate::frame::FrameDesc;
 use crate::protocol::control::Ratio;
 use crate::protocol::touch::{PREFIX, TouchNames};
-use crate::segment::{Identity, Listed, OpenOptions, Segment, SegmentError, SegmentName, control_names, live_names};
+use crate::segment::{
+    Identity, Listed, OpenOptions, Segment, SegmentError, SegmentName, control_names, is_generation, listed, live_names,
+};
 
 /// How far a look goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,12 +194,11 @@ impl Found {
 /// programs for purposes of their own.
 pub fn all(look: Look) -> Vec<Found> {
     let controlled: BTreeSet<SegmentName> = control_names().into_iter().collect();
-    let mut listed = live_names();
-    listed.retain(|found| !is_generation(&found.name));
+    let mut names = live_names();
+    names.retain(|found| !is_generation(&found.name) && !controlled.contains(&found.name));
     let mut all: Vec<Found> = controlled.iter().filter_map(control::look).collect();
-    listed.retain(|found| !controlled.contains(&found.name));
-    all.extend(touch::take(&mut listed));
-    all.extend(listed.iter().map(plain));
+    all.extend(touch::take(&mut names));
+    all.extend(names.iter().map(plain));
     users::ask(&mut all, look);
     all.sort_by(|a, b| (&a.name, a.protocol()).cmp(&(&b.name, b.protocol())));
     all
@@ -210,28 +211,14 @@ pub fn named(name: &str, look: Look) -> Vec<Found> {
     if let Ok(name) = SegmentName::new(typed) {
         match control::look(&name) {
             Some(control) => found.push(control),
-            None => {
-                found.extend(stands(&name).filter(|listed| !touch_beside(&listed.name)).map(|listed| plain(&listed)))
-            }
+            // TouchDesigner's own names are typed without what is put around them.
+            None if name.as_str().starts_with(PREFIX) => {}
+            None => found.extend(listed(&name).map(|listed| plain(&listed))),
         }
     }
-    found.retain(|found| found.protocol() != Protocol::Touch);
     found.extend(touch::look(typed));
     users::ask(&mut found, look);
     found
-}
-
-/// What a name leads to, as a list would have it.
-fn stands(name: &SegmentName) -> Option<Listed> {
-    match Segment::open(name, options()) {
-        Ok(segment) => {
-            let len = segment.current_len().unwrap_or(segment.len()) as u64;
-            let known = live_names().into_iter().find(|listed| listed.name == *name);
-            Some(known.unwrap_or(Listed { name: name.clone(), len, uid: 0, writable: false }))
-        }
-        Err(SegmentError::NotFound { .. }) => None,
-        Err(_) => Some(Listed { name: name.clone(), len: 0, uid: 0, writable: false }),
-    }
 }
 
 /// Bytes that have neither control segment nor TouchDesigner's names.
@@ -265,12 +252,6 @@ fn refusal(error: &SegmentError) -> String {
         }
         error => error.to_string(),
     }
-}
-
-/// Whether a name is that of a ring's pixels: `NAME.tdlink.<generation>`.
-fn is_generation(name: &SegmentName) -> bool {
-    let of = name.as_str().rsplit_once(".tdlink.").and_then(|(of, _)| SegmentName::new(of).ok());
-    of.is_some_and(|of| of.pixels_named(name.as_str()).is_some())
 }
 
 /// Whether a name is that of a mutex or an info segment of TouchDesigner's.

@@ -8,7 +8,7 @@ use crate::frame::{FrameDesc, Origin};
 use crate::protocol::touch::{
     HEADER_BYTES, Header, HeaderError, INFO_BYTES, Info, InfoError, InfoLayout, PREFIX, Pixel, TouchNames,
 };
-use crate::segment::{Listed, Segment, SegmentError};
+use crate::segment::{Listed, Segment, SegmentError, listed};
 
 /// What a Shared Mem TOP's two segments say.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,11 +19,11 @@ pub struct Touch {
     pub info: Option<Info>,
 }
 
-/// Takes everything of TouchDesigner's out of `listed`, and says what it is.
-pub(super) fn take(listed: &mut Vec<Listed>) -> Vec<Found> {
+/// Takes everything of TouchDesigner's out of `all_names`, and says what it is.
+pub(super) fn take(all_names: &mut Vec<Listed>) -> Vec<Found> {
     let (mut touch, others): (Vec<_>, Vec<_>) =
-        std::mem::take(listed).into_iter().partition(|found| found.name.as_str().starts_with(PREFIX));
-    *listed = others;
+        std::mem::take(all_names).into_iter().partition(|found| found.name.as_str().starts_with(PREFIX));
+    *all_names = others;
     let names: BTreeMap<String, Option<Info>> = touch
         .iter()
         .filter_map(|found| TouchNames::typed_for_info(found.name.as_str()))
@@ -40,7 +40,7 @@ pub(super) fn take(listed: &mut Vec<Listed>) -> Vec<Found> {
     for found in touch {
         match TouchNames::typed_for(found.name.as_str()) {
             Some(typed) => all.push(read(typed, &found, None)),
-            None => listed.push(found),
+            None => all_names.push(found),
         }
     }
     all
@@ -51,8 +51,8 @@ pub(super) fn look(typed: &str) -> Option<Found> {
     let names = TouchNames::new(typed).ok()?;
     let info = read_info(&names).and_then(Result::ok);
     let postfix = info.as_ref().map(|info| info.postfix.clone()).unwrap_or_default();
-    let listed = super::stands(&names.data(&postfix).ok()?)?;
-    Some(read(names.typed(), &listed, info))
+    let data = listed(&names.data(&postfix).ok()?)?;
+    Some(read(names.typed(), &data, info))
 }
 
 fn read_info(names: &TouchNames) -> Option<Result<Info, InfoError>> {

@@ -36,7 +36,7 @@ impl fmt::Display for Program {
 #[cfg(target_os = "linux")]
 pub(super) fn ask(all: &mut [Found], look: Look) {
     use super::{Protocol, State};
-    use crate::segment::users;
+    use crate::segment::{producer_among, users};
 
     if look == Look::Segments {
         return;
@@ -50,9 +50,12 @@ pub(super) fn ask(all: &mut [Found], look: Look) {
         if found.protocol() == Protocol::Control {
             continue;
         }
-        if let [only] = found.users.as_slice() {
-            found.producer = Some(only.clone());
-        }
+        let owner = match (found.owned, found.identity) {
+            (Some(true), Some(object)) => producer_among(object, pids),
+            // Whoever has it alone writes it; a reader of what nobody writes is the exception.
+            _ => pids.first().copied().filter(|_| pids.len() == 1),
+        };
+        found.producer = owner.map(Program::of);
         // Processes of other users cannot be seen, so that nobody seen means nothing there.
         let seen = found.uid == own || own == 0;
         found.state = match found.state {

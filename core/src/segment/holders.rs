@@ -68,11 +68,18 @@ pub(crate) fn users(objects: &[Identity]) -> HashMap<Identity, Vec<u32>> {
 
 /// The process whose lock of `byte` lies on the object. (`F_OFD_GETLK` tells that there is one, but not whose.)
 pub(super) fn locker(object: Identity, byte: Byte) -> Option<u32> {
-    processes().find(|&pid| {
-        descriptors(pid, object).any(|fd| {
-            fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}"))
-                .is_ok_and(|info| info.lines().any(|line| locks(line, byte)))
-        })
+    processes().find(|&pid| has_locked(pid, object, byte))
+}
+
+/// The one of `pids` that is the object's producer, and of ours.
+pub(crate) fn producer_among(object: Identity, pids: &[u32]) -> Option<u32> {
+    pids.iter().copied().find(|&pid| has_locked(pid, object, Byte::Producer))
+}
+
+fn has_locked(pid: u32, object: Identity, byte: Byte) -> bool {
+    descriptors(pid, object).any(|fd| {
+        fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}"))
+            .is_ok_and(|info| info.lines().any(|line| locks(line, byte)))
     })
 }
 

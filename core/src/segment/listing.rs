@@ -59,46 +59,51 @@ fn objects() -> Vec<String> {
     Vec::new()
 }
 
-#[cfg(target_os = "linux")]
 fn list() -> Vec<Listed> {
-    use std::os::unix::fs::MetadataExt;
-
-    use rustix::fs::{Access, AtFlags, CWD, accessat};
-
-    let entries = std::fs::read_dir(super::place::Place::directory()).into_iter().flatten().flatten();
-    let could_be = |entry: std::fs::DirEntry| {
-        let text = entry.file_name().into_string().ok().filter(|name| !name.starts_with("sem."))?;
-        let name = SegmentName::new(&text).ok()?;
-        let found = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
-        let writable = accessat(CWD, entry.path(), Access::WRITE_OK, AtFlags::EACCESS).is_ok();
-        Some(Listed { name, len: found.len(), uid: found.uid(), writable })
-    };
-    entries.filter_map(could_be).collect()
-}
-
-#[cfg(windows)]
-fn list() -> Vec<Listed> {
-    use windows_sys::Win32::System::Memory::{FILE_MAP_READ, FILE_MAP_WRITE};
-
-    use super::windows::Mapping;
-
     let could_be = |object: String| {
-        let name = SegmentName::new(&object).ok()?;
-        let len = Mapping::open_for(&name, FILE_MAP_READ).ok()?.len() as u64;
-        let writable = Mapping::open_for(&name, FILE_MAP_READ | FILE_MAP_WRITE).is_ok();
-        // The generations of a ring are no segments of their own.
-        let beside = name
-            .as_str()
-            .rsplit_once(".tdlink.")
-            .is_some_and(|(of, _)| SegmentName::new(of).is_ok_and(|of| of.generation_of(name.as_str()).is_some()));
-        (!beside).then_some(Listed { name, len, uid: 0, writable })
+        let listed = listed(&SegmentName::new(&object).ok()?)?;
+        let beside = object.starts_with("sem.") || (cfg!(windows) && is_generation(&listed.name));
+        (!beside).then_some(listed)
     };
     objects().into_iter().filter_map(could_be).collect()
 }
 
+/// Whether a name is that of a ring's pixels, `NAME.tdlink.<generation>`, which are no segment of their own.
+pub(crate) fn is_generation(name: &SegmentName) -> bool {
+    let of = name.as_str().rsplit_once(".tdlink.").and_then(|(of, _)| SegmentName::new(of).ok());
+    of.is_some_and(|of| of.generation_of(name.as_str()).is_some())
+}
+
+/// What stands under one name, as [`live_names`] would have it.
+#[cfg(target_os = "linux")]
+pub(crate) fn listed(name: &SegmentName) -> Option<Listed> {
+    use std::os::unix::fs::MetadataExt;
+
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+    let path = super::place::Place::directory().join(name.as_str());
+    let found = std::fs::symlink_metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
+    let writable = accessat(CWD, &path, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
+    Some(Listed { name: name.clone(), len: found.len(), uid: found.uid(), writable })
+}
+
+/// What stands under one name, as [`live_names`] would have it.
+#[cfg(windows)]
+pub(crate) fn listed(name: &SegmentName) -> Option<Listed> {
+    use windows_sys::Win32::System::Memory::{FILE_MAP_READ, FILE_MAP_WRITE};
+
+    use super::windows::Mapping;
+
+    let len = Mapping::open_for(name, FILE_MAP_READ).ok()?.len() as u64;
+    let writable = Mapping::open_for(name, FILE_MAP_READ | FILE_MAP_WRITE).is_ok();
+    Some(Listed { name: name.clone(), len, uid: 0, writable })
+}
+
+/// What stands under one name.
 #[cfg(target_os = "macos")]
-fn list() -> Vec<Listed> {
-    Vec::new()
+pub(crate) fn listed(name: &SegmentName) -> Option<Listed> {
+    let len = super::Segment::open(name, super::OpenOptions { allow_other_user: true }).ok()?.len() as u64;
+    Some(Listed { name: name.clone(), len, uid: 0, writable: false })
 }
 
 /// Everything that has a name in this session, whatever it is. For tests that ask what they left.

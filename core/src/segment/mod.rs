@@ -62,11 +62,12 @@ pub use clock::{monotonic_ns, monotonic_ns_at};
 pub use control::{ControlSegment, MAX_ROWS, PixelSegment, RowClaim, remove_pixels};
 pub use error::{AccessError, SegmentError};
 #[cfg(target_os = "linux")]
-pub(crate) use holders::{used_by_others, users};
+pub(crate) use holders::{producer_among, used_by_others, users};
 pub use interrupt::interrupt;
 #[cfg(all(windows, any(test, feature = "test-util")))]
 pub use listing::session_objects;
 pub use listing::{Listed, control_names, live_names, nearest, sort_by_nearness};
+pub(crate) use listing::{is_generation, listed};
 pub use memory::SlotMemory;
 pub use mutex::{Locked, NamedMutex};
 pub use name::{MAX_NAME_BYTES, NameError, SegmentName};

@@ -22,8 +22,8 @@ use windows_sys::Win32::Foundation::{
     ERROR_NOT_ENOUGH_MEMORY, HANDLE, INVALID_HANDLE_VALUE, SetLastError,
 };
 use windows_sys::Win32::System::Memory::{
-    CreateFileMappingW, FILE_MAP, FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_BASIC_INFORMATION, MEMORY_MAPPED_VIEW_ADDRESS,
-    MapViewOfFile, OpenFileMappingW, PAGE_READWRITE, UnmapViewOfFile, VirtualQuery,
+    CreateFileMappingW, FILE_MAP, FILE_MAP_READ, FILE_MAP_WRITE, MEM_COMMIT, MEMORY_BASIC_INFORMATION,
+    MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile, OpenFileMappingW, PAGE_READWRITE, UnmapViewOfFile, VirtualQuery,
 };
 
 pub(super) use owner::Owner;
@@ -132,6 +132,10 @@ impl View {
         }
         // SAFETY: all of it was written.
         let region = unsafe { region.assume_init() };
+        // Bytes that are only reserved cannot be read. No peer makes such sections, but a session has some.
+        if region.State != MEM_COMMIT {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "its memory is reserved and not there"));
+        }
         Ok(region.RegionSize)
     }
 }

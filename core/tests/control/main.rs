@@ -6,6 +6,8 @@
 
 #![cfg(any(target_os = "linux", windows))]
 
+#[cfg(target_os = "linux")]
+mod clean;
 mod ends;
 mod frames;
 mod kill;

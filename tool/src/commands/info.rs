@@ -95,10 +95,9 @@ fn lines(found: &Found, out: &mut Output) -> Result<(), Failure> {
     }
     if let Detail::Control(Some(control)) = &found.detail {
         let delivery = if control.header.lossless { "lossless" } else { "the newest frame wins" };
-        out.line(format_args!(
-            "  {} slots, {delivery}, generation {}",
-            control.description.pixels.slots, control.generation
-        ))?;
+        let slots = control.description.pixels.slots;
+        let slots = if slots == 1 { "1 slot".to_owned() } else { format!("{slots} slots") };
+        out.line(format_args!("  {slots}, {delivery}, generation {}", control.generation))?;
         for row in &control.rows {
             out.line(format_args!(
                 "  reader {}: process {}, took frame {}, holds {}",

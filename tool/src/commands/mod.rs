@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! One file for each command: its arguments, and `run`.
 
+pub mod bench;
 pub mod clean;
 pub mod demo;
 pub mod doctor;
@@ -41,5 +42,6 @@ pub fn run(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::View(args) => view::run(args, out),
         Command::Setup(args) => setup::run(args, out),
         Command::Demo(args) => demo::run(args, out),
+        Command::Bench(args) => bench::run(args, out),
     }
 }

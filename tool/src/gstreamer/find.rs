@@ -99,9 +99,10 @@ impl GStreamer {
     pub fn settings(&self) -> Vec<(&'static str, OsString)> {
         let Some(extra) = &self.extra else { return Vec::new() };
         // GStreamer looks at the versioned name first and then no more.
-        let name = ["GST_PLUGIN_PATH_1_0", "GST_PLUGIN_PATH"].into_iter().find(|name| std::env::var_os(name).is_some());
+        let name =
+            ["GST_PLUGIN_PATH_1_0", "GST_PLUGIN_PATH"].into_iter().find(|name| places::system_says(name).is_some());
         let name = name.unwrap_or("GST_PLUGIN_PATH");
-        let before = std::env::var_os(name).unwrap_or_default();
+        let before = places::system_says(name).unwrap_or_default();
         let before = std::env::split_paths(&before).filter(|path| !path.as_os_str().is_empty());
         let all = std::iter::once(extra.clone()).chain(before);
         vec![(name, std::env::join_paths(all).unwrap_or_else(|_| extra.into()))]

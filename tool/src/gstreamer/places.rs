@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Where GStreamer and our plugin may lie.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The plugin's file.
@@ -14,6 +15,12 @@ pub const PLUGIN: &str = if cfg!(windows) {
 
 /// Where the installer says that it has put GStreamer. Ours goes with the compiler of the first.
 const ROOTS: [&str; 2] = ["GSTREAMER_1_0_ROOT_MSVC_X86_64", "GSTREAMER_1_0_ROOT_X86_64"];
+
+/// What the system, or GStreamer's installer, says by an environment variable. Nothing of ours is set by one.
+#[allow(clippy::disallowed_methods)]
+pub fn system_says(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
 
 /// A folder of programs, and why it is looked at.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,10 +39,10 @@ pub fn programs() -> Vec<Place> {
             all.push(Place { folder, why });
         }
     };
-    for root in ROOTS.iter().filter_map(std::env::var_os) {
+    for root in ROOTS.iter().filter_map(|root| system_says(root)) {
         add(Path::new(&root).join("bin"), "the installer's variable names it");
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = system_says("PATH").unwrap_or_default();
     for folder in std::env::split_paths(&path).filter(|folder| folder.is_absolute()) {
         add(folder, "it is on PATH");
     }
@@ -55,7 +62,7 @@ pub fn programs() -> Vec<Place> {
 /// Where installers put programs.
 fn installed() -> Vec<(PathBuf, &'static str)> {
     let mut all = Vec::new();
-    let at = |name: &str, below: &str| Some(PathBuf::from(std::env::var_os(name)?).join(below));
+    let at = |name: &str, below: &str| Some(PathBuf::from(system_says(name)?).join(below));
     if cfg!(windows) {
         // The installer for one user; the one for all users, since 1.28 and before.
         all.extend(
@@ -81,11 +88,11 @@ fn installed() -> Vec<(PathBuf, &'static str)> {
 fn wheels() -> Vec<PathBuf> {
     let scripts = if cfg!(windows) { "Scripts" } else { "bin" };
     let mut all = Vec::new();
-    all.extend(std::env::var_os("VIRTUAL_ENV").map(|root| PathBuf::from(root).join(scripts)));
+    all.extend(system_says("VIRTUAL_ENV").map(|root| PathBuf::from(root).join(scripts)));
     if cfg!(windows) {
         let pythons = [("APPDATA", "Python"), ("LOCALAPPDATA", r"Programs\Python"), ("ProgramFiles", "")];
         for (name, below) in pythons {
-            let Some(root) = std::env::var_os(name) else { continue };
+            let Some(root) = system_says(name) else { continue };
             let entries = std::fs::read_dir(Path::new(&root).join(below)).into_iter().flatten().flatten();
             let mut found: Vec<PathBuf> = entries
                 .filter(|entry| entry.file_name().to_string_lossy().starts_with("Python3"))
@@ -95,7 +102,7 @@ fn wheels() -> Vec<PathBuf> {
             all.extend(found.into_iter().rev());
         }
     } else {
-        all.extend(std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/bin")));
+        all.extend(system_says("HOME").map(|home| PathBuf::from(home).join(".local/bin")));
     }
     all
 }
@@ -116,10 +123,10 @@ pub fn plugins_beside_us() -> Vec<PathBuf> {
 /// The folder in which GStreamer looks for one user's plugins; `None` without a home.
 pub fn users_plugins() -> Option<PathBuf> {
     let data = if cfg!(windows) {
-        std::env::var_os("LOCALAPPDATA").map(PathBuf::from)
+        system_says("LOCALAPPDATA").map(PathBuf::from)
     } else {
-        let named = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-        named.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share")))
+        let named = system_says("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        named.or_else(|| Some(PathBuf::from(system_says("HOME")?).join(".local/share")))
     };
     Some(data?.join("gstreamer-1.0").join("plugins"))
 }

@@ -196,12 +196,8 @@ fn hear(said: &Said, counts: &mut BTreeMap<String, Counts>, told: &mut BTreeSet<
         Said::Stats { element, fields } => {
             counts.insert(element.clone(), Counts::read(fields));
         }
-        Said::Warning { text, .. } => {
-            // The same one every second helps nobody.
-            if told.insert(text.clone()) {
-                out.note(text);
-            }
-        }
+        // The same one every second helps nobody.
+        Said::Warning { text, .. } if told.insert(text.clone()) => out.note(text),
         _ => {}
     }
 }

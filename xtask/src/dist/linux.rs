@@ -34,8 +34,8 @@ pub fn build() -> Outcome<Packages> {
     let name = format!("tdlink-{version}-linux-x86_64");
     let top = stage(&name)?;
     copy(&library, &top.join("lib/gstreamer-1.0/libgsttdlink.so"))?;
-    copy(&tool, &top.join("bin/tdlink"))?;
     python_package(&top.join("python"))?;
+    copy(&tool, &top.join("bin/tdlink"))?;
     papers(&top, &readme)?;
     let tar = folder().join(format!("{name}.tar.gz"));
     let mut command = Command::new("tar");
@@ -50,6 +50,7 @@ pub fn build() -> Outcome<Packages> {
     let name = format!("gst-plugin-tdlink_{version}_amd64");
     let top = stage(&name)?;
     copy(&library, &top.join(format!("usr/lib/{TARGET}/gstreamer-1.0/libgsttdlink.so")))?;
+    python_package(&top.join("usr/lib/python3/dist-packages"))?;
     copy(&tool, &top.join("usr/bin/tdlink"))?;
     for (words, place) in [
         (&["completions", "bash"][..], "usr/share/bash-completion/completions/tdlink"),
@@ -64,7 +65,6 @@ pub fn build() -> Outcome<Packages> {
     let pages = top.join("usr/share/man/man1");
     std::fs::create_dir_all(&pages).map_err(|err| failed(&pages, &err))?;
     run::check(Command::new(&tool).arg("man").arg("--dir").arg(&pages))?;
-    python_package(&top.join("usr/lib/python3/dist-packages"))?;
     let papers_at = top.join("usr/share/doc/gst-plugin-tdlink");
     papers(&papers_at, &readme)?;
     std::fs::rename(papers_at.join("LICENSE"), papers_at.join("copyright")).map_err(|err| failed(&papers_at, &err))?;
@@ -104,7 +104,8 @@ pub fn lane() -> Outcome {
     tool_works(&inner.join("../../bin/tdlink"), &inner, &stage("home")?)?;
     let from_deb = stage("from-deb")?;
     run::check(Command::new("dpkg-deb").arg("--extract").arg(&packages.deb).arg(&from_deb))?;
-    works(&from_deb.join(format!("usr/lib/{TARGET}/gstreamer-1.0")))?;
+    let plugins = from_deb.join(format!("usr/lib/{TARGET}/gstreamer-1.0"));
+    works(&plugins)?;
     imports(&from_deb.join("usr/lib/python3/dist-packages"))?;
     run::check(Command::new(from_deb.join("usr/bin/tdlink")).arg("list"))?;
     run::check(Command::new("dpkg-deb").arg("--info").arg(&packages.deb))?;

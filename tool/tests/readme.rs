@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The commands of the documentation are commands of this program.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Lines of ```` ```sh ```` blocks that begin with `tdlink`, without their comments.
+fn commands(page: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+    let blocks = text.split("\n```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"));
+    let lines = blocks.flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>());
+    let lines = lines.filter_map(|line| line.strip_prefix("tdlink ").map(str::to_owned));
+    lines.map(|line| line.split(" #").next().unwrap_or_default().trim().to_owned()).collect()
+}
+
+#[test]
+fn every_command_of_the_documentation_is_understood() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let home = std::env::temp_dir().join(format!("tdlink-readme-{}", std::process::id()));
+    std::fs::create_dir_all(&home).expect("the temporary folder can be made");
+    let mut count = 0;
+    for page in ["README.md", "docs/pipelines.md", "docs/troubleshooting.md", "docs/obs.md"] {
+        for command in commands(&root.join(page)) {
+            count += 1;
+            let mut tdlink = Command::new(env!("CARGO_BIN_EXE_tdlink"));
+            // Nothing is installed, recorded or played; a buffer that is not there is 1, and what cannot be understood 2.
+            tdlink.args(command.split(' ')).stdin(Stdio::null());
+            if !command.starts_with("doctor") {
+                tdlink.arg("--print"); // which doctor, who changes nothing, has not
+            }
+            let output = tdlink.env("HOME", &home).current_dir(&home).output().expect("it starts");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{page}: tdlink {command}: {said}");
+        }
+    }
+    std::fs::remove_dir_all(&home).expect("the temporary folder goes");
+    assert!(count >= 9, "{count} commands: are the pages still read right?");
+}
