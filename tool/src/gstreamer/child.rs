@@ -194,7 +194,8 @@ fn not_left_behind(command: Command) -> Command {
     let mut wrapped = match setpriv().filter(|_| cfg!(target_os = "linux")) {
         Some(setpriv) => {
             let mut wrapped = Command::new(setpriv);
-            // Then nobody reads what it prints, which must not be its end.
+            // Then nobody reads what it prints, which must not be its end. (The signal may come once for each thread of
+            // ours; a pipeline ends in order if it comes once, and at once if it comes again.)
             let deaf = ["/bin/sh", "-c", "trap '' PIPE; exec \"$0\" \"$@\""];
             wrapped.args(["--pdeathsig", "INT", "--"]).args(deaf).arg(command.get_program());
             wrapped
