@@ -27,6 +27,8 @@ const PART: u32 = 8;
 
 /// A copy of a small frame takes no longer; a sleep would.
 const SHORT: Duration = Duration::from_micros(20);
+/// Between two looks meanwhile: a question costs the driver about one.
+const MOMENT: Duration = Duration::from_micros(4);
 
 /// Work of one GPU, one thing after the other.
 pub struct Stream {
@@ -271,7 +273,9 @@ impl Event {
                 return Ok(false);
             }
             if now - began < SHORT {
-                std::hint::spin_loop();
+                while now.elapsed() < MOMENT {
+                    std::hint::spin_loop();
+                }
             } else {
                 std::thread::sleep(((now - began) / PART).clamp(LOOK, SELDOM));
             }
