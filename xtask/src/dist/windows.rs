@@ -12,6 +12,8 @@ pub struct Packages {
     pub wheel: PathBuf,
     /// The plugin's name in the zip.
     pub plugin: &'static str,
+    /// The tool's.
+    pub tool: &'static str,
 }
 
 const PLUGIN: &str = "lib/gstreamer-1.0/gsttdlink.dll";
@@ -50,7 +52,7 @@ pub fn build(kit: &Kit) -> Outcome<Packages> {
         "Wheel-Version: 1.0\nGenerator: tdlink\nRoot-Is-Purelib: false\nTag: py3-none-win_amd64\n",
     )?;
     let wheel = pack("wheel", &top, &name)?;
-    Ok(Packages { zip, wheel, plugin: PLUGIN })
+    Ok(Packages { zip, wheel, plugin: PLUGIN, tool: TOOL })
 }
 
 fn metadata(version: &str) -> String {

@@ -112,7 +112,8 @@ impl Kit {
     /// A program of Windows, for `seconds` at most.
     pub fn wine(&self, program: &Path, seconds: u32) -> Command {
         let mut command = Command::new(self.path("run"));
-        command.arg(program).env("WINDOWS_TIMEOUT", seconds.to_string());
+        // Wine's own GStreamer takes the variables of Windows' for its own, and a path of theirs for one in this folder.
+        command.arg(program).env("WINDOWS_TIMEOUT", seconds.to_string()).current_dir(self.folder());
         command
     }
 

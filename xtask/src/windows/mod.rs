@@ -15,7 +15,7 @@ use crate::{dist, fail};
 /// Both systems whose compilers we have not: the code is checked for them, not linked.
 const CHECKED: [&str; 2] = ["x86_64-pc-windows-msvc", "aarch64-apple-darwin"];
 /// What is built for others than the machine that builds: all but the commands of the repository.
-const SHIPPED: [&str; 4] = ["--package", "tdlink-core", "--package", "gst-plugin-tdlink"];
+const SHIPPED: [&str; 6] = ["--package", "tdlink-core", "--package", "gst-plugin-tdlink", "--package", "tdlink"];
 
 pub fn run(words: &[&str]) -> Outcome {
     let (options, steps): (Vec<&str>, Vec<&str>) = words.iter().copied().partition(|word| word.starts_with("--"));

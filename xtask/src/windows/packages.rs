@@ -28,6 +28,8 @@ pub fn work(kit: &Kit, packages: &WindowsPackages) -> Outcome {
     })?;
     say("the zip's plugin in the user's own folder, without any");
     in_the_users_folder(kit, &plugin, &unpacked)?;
+    say("the zip's tool, with an empty PATH");
+    tool(kit, &unpacked.join(packages.tool), &unpacked)?;
     say("the wheel, beside GStreamer's own, by the commands that pip makes");
     wheel(kit, packages)
 }
@@ -107,6 +109,42 @@ fn in_the_users_folder(kit: &Kit, plugin: &Path, unpacked: &Path) -> Outcome {
     let listed = lists(&mut inspect);
     std::fs::remove_file(&copy).map_err(|err| failed(&copy, &err))?;
     listed
+}
+
+/// The tool finds GStreamer by the installer's variable alone, shows a card, and sees and judges what it shows.
+fn tool(kit: &Kit, tool: &Path, folder: &Path) -> Outcome {
+    let tdlink = |words: &str| {
+        let mut command = kit.wine(tool, PATIENCE);
+        command.env("WINEPATH", "").env("GSTREAMER_1_0_ROOT_MSVC_X86_64", Kit::there(&kit.path("gstreamer")));
+        for name in ["GST_PLUGIN_PATH", "GST_PLUGIN_SYSTEM_PATH", "GST_REGISTRY"] {
+            command.env(name, "");
+        }
+        command.args(words.split(' '));
+        command
+    };
+    let says = |words: &str, what: &str| {
+        let mut command = tdlink(words);
+        let (status, lines) = run::tee(&mut command)?;
+        if status.success() && lines.iter().any(|line| line.contains(what)) {
+            return Ok(());
+        }
+        fail!("{}: {status}; expected a line with {what:?}", run::shown(&command))
+    };
+    says("doctor", "the installer's variable names it")?;
+    let name = format!("tdlink-tool-{}", std::process::id());
+    let mut card = Companion::start("the card", &tdlink(&format!("testcard --to {name} --seconds 40")))?;
+    card.wait_for(&name, Duration::from_secs(30))?;
+    says("list", &name)?;
+    says(&format!("doctor {name}"), "as it should be")?;
+    let picture = folder.join("card.png");
+    says(&format!("snapshot {name} -o {}", Kit::there(&picture)), "card.png")?;
+    says(&format!("clean --dry-run {name}"), &name)?;
+    card.finish(Duration::from_secs(u64::from(PATIENCE)))?;
+    let bytes = std::fs::read(&picture).map_err(|err| failed(&picture, &err))?;
+    if !bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+        fail!("{} is no PNG", picture.display());
+    }
+    Ok(())
 }
 
 /// pip puts GStreamer's wheels and ours into one folder; then the functions that its commands call are called.
