@@ -8,7 +8,7 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::folder::Folder;
 use common::name::Name;
@@ -519,6 +519,54 @@ fn a_fault_of_the_driver_is_one_clear_error() {
     let said = fault(("EMULATED_CUDA_LOSE", "cuEventQuery:5:719"), &source);
     assert!(said.contains("the GPU was reset; this process must restart"), "{said}");
     assert_eq!(said.matches("the GPU was reset").count(), 1, "said once: {said}");
+    // Kernels that the driver does not compile. The rows have to be turned.
+    for (code, word) in [("221", "221"), ("222", "222"), ("2", "bytes free")] {
+        let said = fault(("EMULATED_CUDA_FAIL", &format!("cuModuleLoadData:1+:{code}")), &source);
+        assert!(said.contains(word), "{said}");
+        assert_eq!(said.matches(word).count(), 1, "said once: {said}");
+    }
+    producer.stop();
+}
+
+#[test]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_life -- --ignored"]
+fn a_driver_without_kernels_leaves_conversions_to_the_host() {
+    let name = Name::new("no-kernels");
+    let mut sender = Sender::start(&[]);
+    sender.play(&format!("{} sample-type=f16", sending(&name)));
+    sender.send(3, 1, 60);
+    let mut reader = Sender::start(&[("EMULATED_CUDA_VERSION", "11080")]);
+    reader.play(&format!(
+        "tdcudaipcsrc name=s shm-name={name} keepalive=0 ! videoconvert ! video/x-raw,format=BGRA ! appsink name=k sync=false"
+    ));
+    assert_eq!(reader.order("verify", "whole"), "whole 3");
+    reader.order("stop", "stopped");
+    sender.order("stop", "stopped");
+}
+
+/// A ring whose events lead nowhere, though its memory does not, is not opened and closed all the time.
+#[test]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_life -- --ignored"]
+fn an_event_that_does_not_open_is_tried_again_once_a_second() {
+    let (name, folder) = (Name::new("dead-event"), Folder::new("dead-event"));
+    let counts = folder.join("counts");
+    let producer = Run::playing(&format!("{PICTURES} ! tdcudaipcsink name=k sync=false shm-name={name}"));
+    producer.wait_message("tdlink-published");
+    for device in ["", "cuda-device-id=0"] {
+        let mut reader = Sender::start(&[
+            ("EMULATED_CUDA_FAIL", "cuIpcOpenEventHandle:1+:400"),
+            ("EMULATED_CUDA_STATS", counts.to_str().expect("a path of ours")),
+        ]);
+        let began = Instant::now();
+        reader.play(&receiving(&name, device));
+        std::thread::park_timeout(Duration::from_millis(2500));
+        reader.order("stop", "stopped");
+        let rounds = began.elapsed().as_secs() + 1;
+        reader.end();
+        let opened = counted(&counts).get("cuIpcOpenMemHandle_v2").copied().unwrap_or(0);
+        assert!((1..=rounds).contains(&opened), "{opened} opens where {rounds} are the most");
+    }
+    producer.assert_no_error();
     producer.stop();
 }
 

@@ -412,7 +412,7 @@ fn pictures_of_another_context_go_over_the_host_and_are_the_same() {
 }
 
 #[test]
-#[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_pixels -- --ignored"]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_pixels -- --ignored"]
 fn one_kernel_a_frame_and_no_download() {
     let bars = Picture::bars(64, 48);
     let (name, folder) = (Name::new("passes"), Folder::new("passes"));

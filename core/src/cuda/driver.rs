@@ -9,6 +9,7 @@ use libloading::Library;
 
 use super::api::Api;
 use super::error::{CudaError, DriverError, code};
+use super::kernels::UNDERSTOOD_SINCE;
 
 /// What the driver's library is called.
 #[cfg(windows)]
@@ -104,6 +105,11 @@ impl Driver {
     /// The CUDA version that the driver speaks: 1000 times the major number plus 10 times the minor one, 12040 for 12.4.
     pub fn version(&self) -> i32 {
         self.version
+    }
+
+    /// Whether it understands the kernels that are compiled here. Without them rows can be copied as they are.
+    pub fn runs_kernels(&self) -> bool {
+        self.version >= UNDERSTOOD_SINCE
     }
 
     /// GPUs that this process sees. They are numbered from 0.

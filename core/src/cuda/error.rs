@@ -180,9 +180,14 @@ pub(super) mod code {
     pub const STUB_LIBRARY: u32 = 34;
     pub const DEVICE_UNAVAILABLE: u32 = 46;
     pub const NO_DEVICE: u32 = 100;
+    pub const INVALID_IMAGE: u32 = 200;
     pub const INVALID_CONTEXT: u32 = 201;
+    pub const NO_BINARY_FOR_GPU: u32 = 209;
     pub const ECC_UNCORRECTABLE: u32 = 214;
+    pub const INVALID_PTX: u32 = 218;
     pub const NVLINK_UNCORRECTABLE: u32 = 220;
+    pub const JIT_COMPILER_NOT_FOUND: u32 = 221;
+    pub const UNSUPPORTED_DEVICE_SYNC: u32 = 225;
     pub const NOT_READY: u32 = 600;
     pub const ILLEGAL_ADDRESS: u32 = 700;
     pub const LAUNCH_TIMEOUT: u32 = 702;
@@ -193,6 +198,15 @@ pub(super) mod code {
     pub const SYSTEM_NOT_READY: u32 = 802;
     pub const SYSTEM_DRIVER_MISMATCH: u32 = 803;
     pub const UNKNOWN: u32 = 999;
+
+    /// Whether a driver that has said this of a compiled text says it each time: the text, the GPU or the driver's own
+    /// compiler would have to be another one.
+    pub fn refuses_text(code: u32) -> bool {
+        matches!(
+            code,
+            INVALID_IMAGE | NO_BINARY_FOR_GPU | INVALID_PTX | JIT_COMPILER_NOT_FOUND..=UNSUPPORTED_DEVICE_SYNC
+        )
+    }
 
     /// Whether a context that has said this says nothing else any more.
     pub fn is_lost(code: u32) -> bool {
@@ -212,6 +226,12 @@ pub(super) mod code {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_of_a_text_is_told_from_one_that_passes() {
+        assert!([200, 209, 218, 221, 222, 223, 224, 225].into_iter().all(code::refuses_text));
+        assert!(![0, 1, 2, 201, 220, 226, 600, 719].into_iter().any(code::refuses_text));
+    }
 
     #[test]
     fn a_lost_context_is_told_from_a_call_that_failed() {

@@ -146,21 +146,23 @@ impl Drop for Imported {
     }
 }
 
-/// Closes what nobody uses any more, when the GPU is done with it.
-fn close(context: &Context, memory: Memory) {
+/// Closes what nobody uses any more, when the GPU is done with it; whether it did.
+fn close(context: &Context, memory: Memory) -> bool {
     let driver = context.driver();
-    let Ok(_current) = context.enter() else { return };
+    // A context that cannot be entered is lost, and its memory with it.
+    let Ok(_current) = context.enter() else { return true };
     match settle(context) {
         Ok(true) => {}
         Ok(false) => {
             tracing::warn!(len = memory.len, "the GPU is still at work; memory of another process stays open");
-            return;
+            return false;
         }
         // A context that was lost does nothing any more.
         Err(error) => tracing::debug!(%error, "memory of another process is closed unasked"),
     }
     // SAFETY: this process opened it once and closes it once. Its owner may be dead, which closing allows.
     report(driver, "cuIpcCloseMemHandle", unsafe { (driver.api.cuIpcCloseMemHandle)(memory.ptr) });
+    true
 }
 
 /// Waits until what was queued so far in the context's blocking streams is done, GStreamer's among them: whoever gives a

@@ -347,14 +347,4 @@ impl Conversion {
             Direction::ToWire => (picture, wire),
         }
     }
-
-    /// Name of the kernel that does it on a GPU.
-    pub const fn kernel(&self) -> &'static str {
-        match (self.direction, self.picture.yuv()) {
-            (Direction::ToPicture, None) => "tdlink_to_packed",
-            (Direction::ToPicture, Some(_)) => "tdlink_to_yuv",
-            (Direction::ToWire, None) => "tdlink_from_packed",
-            (Direction::ToWire, Some(_)) => "tdlink_from_yuv",
-        }
-    }
 }

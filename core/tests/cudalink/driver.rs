@@ -56,6 +56,24 @@ fn a_gpu_that_is_reset_is_one_error_and_nothing_hangs() {
 }
 
 #[test]
+#[ignore = "needs the emulated driver"]
+fn a_kernel_that_found_no_memory_loads_later_and_one_that_is_refused_is_not_tried_again() {
+    let mut peer = Peer::with(&[("FAIL", "cuModuleLoadData:1:2")]);
+    assert!(peer.ask("flip").contains("bytes free"));
+    peer.expect("flip", "flipped");
+    peer.exit();
+    let mut peer = Peer::with(&[("FAIL", "cuModuleLoadData:1:222")]);
+    for _ in 0..2 {
+        let error = peer.ask("flip");
+        assert!(error.contains("cuModuleLoadData failed") && error.contains("222"), "{error}");
+    }
+    peer.exit();
+    let mut peer = Peer::with(&[("VERSION", "11080")]);
+    assert!(peer.ask("flip").contains("kernels need 12.0"));
+    peer.exit();
+}
+
+#[test]
 #[ignore = "needs a CUDA driver"]
 fn memory_comes_in_whole_blocks_and_its_range_is_known() {
     let context = context();

@@ -6,7 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tdlink_core::cuda::{Context, Driver, Event, Imports, PinnedMem, Stream, copy_2d, driver};
+use tdlink_core::cuda::{
+    Context, DeviceMem, Driver, Event, Imports, PinnedMem, Rows, Stream, copy_2d, driver, rows_u8,
+};
 use tdlink_core::frame::SampleType;
 use tdlink_core::protocol::cudalink::{Consumer, Frame, Interrupt, Offer, Producer, ProducerOptions, Wait};
 
@@ -118,6 +120,8 @@ struct State {
     receiver: Option<Receiver>,
     kept: Vec<Frame>,
     loan: Option<Loan>,
+    /// For work of its own.
+    stream: Option<Stream>,
     device: i32,
 }
 
@@ -217,7 +221,17 @@ impl State {
                 self.kept.push(receiver.next()?.map_err(|wait| format!("{wait:?}"))?);
                 "kept".to_owned()
             }
+            ["flip"] => {
+                let context = Context::primary(self.device)?;
+                let memory = [DeviceMem::new(&context, 64)?, DeviceMem::new(&context, 64)?];
+                let stream = self.stream.get_or_insert(Stream::new(&context)?);
+                let rows = Rows { bytes_per_pixel: 4, flip: true, ..Rows::default() };
+                rows_u8(memory[0].plane(16, 16, 4)?, memory[1].plane(16, 16, 4)?, rows, stream)?;
+                stream.synchronize()?;
+                "flipped".to_owned()
+            }
             ["drop"] => {
+                self.stream = None;
                 (self.offer, self.opened, self.sender, self.receiver) = (None, None, None, None);
                 self.loan = None;
                 self.kept.clear();
@@ -333,9 +347,11 @@ impl Receiver {
         };
         let context = self.consumer.context().clone();
         let len = self.consumer.description().frame_bytes() as usize;
-        let copy = tdlink_core::cuda::DeviceMem::new(&context, len)?;
+        let copy = DeviceMem::new(&context, len)?;
         let plane = copy.plane(frame.plane.pitch(), frame.plane.row_bytes(), frame.plane.rows())?;
-        self.consumer.order(&frame, &self.stream)?;
+        if !self.consumer.complete_by(&frame, Instant::now() + PATIENCE, || false)? {
+            return Ok("the producer's copy does not end".to_owned());
+        }
         copy_2d(plane, frame.plane, &self.stream)?;
         self.copied.record(&self.stream)?;
         if !self.copied.synchronize_by(Instant::now() + PATIENCE, || false)? {

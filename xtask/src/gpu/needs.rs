@@ -40,7 +40,7 @@ fn files(path: &Path) -> Outcome<Vec<(PathBuf, String)>> {
 }
 
 /// The tests of a source file that run on any driver, and those that need the emulated one. Each says so where it is
-/// ignored.
+/// ignored. What needs something beside a driver (a CUDA runtime, Python) is not for the kit.
 fn of(source: &str, module: &str) -> (Vec<String>, Vec<String>) {
     let (mut any, mut emulated) = (Vec::new(), Vec::new());
     let mut list = None;
@@ -48,7 +48,9 @@ fn of(source: &str, module: &str) -> (Vec<String>, Vec<String>) {
         if let Some(why) = line.strip_prefix("#[ignore = \"needs ") {
             list = match why {
                 why if why.starts_with("the emulated ") => Some(&mut emulated),
-                why if why.starts_with("a CUDA driver") => Some(&mut any),
+                why if ["a CUDA driver\"", "a CUDA driver:"].iter().any(|alone| why.starts_with(alone)) => {
+                    Some(&mut any)
+                }
                 _ => None,
             };
         } else if let Some(rest) = line.strip_prefix("fn ")
@@ -75,12 +77,41 @@ mod tests {
             #[ignore = \"needs the emulated driver\"]
             fn two() {}
             #[test]
+            #[ignore = \"needs a CUDA driver and runtime\"]
+            fn three() {}
+            #[test]
             #[ignore = \"the other process\"]
             fn peer() {}
             #[test]
             fn plain() {}";
         assert_eq!(of(source, "m"), (vec!["m::one".to_string()], vec!["m::two".to_string()]));
         assert_eq!(of(source, "").0, ["one"]);
+    }
+
+    /// A file that is forgotten would be tests that no card ever runs.
+    #[test]
+    fn every_test_that_wants_only_a_driver_is_in_the_kit() {
+        let mut found = 0;
+        for (package, folder) in
+            [("gst-plugin-tdlink", "tests"), ("tdlink-core", "core/tests"), ("tdlink", "tool/tests")]
+        {
+            for entry in std::fs::read_dir(run::root().join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+                let source = format!("{folder}/{name}");
+                let (any, emulated) = in_all(&[&source]).unwrap();
+                if any.is_empty() && emulated.is_empty() {
+                    continue;
+                }
+                found += 1;
+                let program = name.trim_end_matches(".rs");
+                let listed = super::super::pack::TESTS.iter().any(|(options, listed, sources)| {
+                    *listed == program && sources.contains(&source.as_str()) && options.contains(&package)
+                });
+                assert!(listed, "{source}: {any:?} {emulated:?}");
+            }
+        }
+        assert!(found >= 5, "{found}");
     }
 
     /// A list that is empty would be a kit that tests nothing.

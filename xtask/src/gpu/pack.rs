@@ -18,6 +18,7 @@ pub const TESTS: &[(&[&str], &str, &[&str])] = &[
     (&["--package", "gst-plugin-tdlink"], "cudaipc", &["tests/cudaipc.rs"]),
     (&["--package", "gst-plugin-tdlink"], "cudaipc_life", &["tests/cudaipc_life.rs"]),
     (&["--package", "gst-plugin-tdlink"], "cudaipc_guards", &["tests/cudaipc_guards.rs"]),
+    (&["--package", "gst-plugin-tdlink"], "cudaipc_pixels", &["tests/cudaipc_pixels.rs"]),
 ];
 
 /// What `./run` is.

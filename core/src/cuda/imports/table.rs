@@ -85,8 +85,9 @@ impl<H: Copy + Eq + Hash, C: Clone, V: Copy> Table<H, C, V> {
         }
     }
 
-    /// One user less. What has none left is closed by `close`.
-    pub fn give_back(&self, key: (i32, H), close: impl FnOnce(&C, V)) {
+    /// One user less. What has none left is closed by `close`, which says whether it did. What could not be closed stays
+    /// where it is, for whoever wants it next: its context is still the one in which others of its GPU must be.
+    pub fn give_back(&self, key: (i32, H), close: impl FnOnce(&C, V) -> bool) {
         let mut entries = self.entries();
         let Some(Entry::Open { context, value, users }) = entries.get_mut(&key) else { return };
         *users -= 1;
@@ -97,8 +98,14 @@ impl<H: Copy + Eq + Hash, C: Clone, V: Copy> Table<H, C, V> {
         let was = entries.insert(key, Entry::Busy(context.clone()));
         drop(entries);
         let busy = Busy { table: self, key };
-        close(&context, value);
-        drop(busy);
+        if close(&context, value) {
+            drop(busy);
+        } else {
+            let marked = self.entries().insert(key, Entry::Open { context: context.clone(), value, users: 0 });
+            std::mem::forget(busy);
+            self.changed.notify_all();
+            drop(marked);
+        }
         // A context may be the last of its kind, and whoever owns it is anybody: with nothing locked.
         drop((was, context));
     }
@@ -157,6 +164,7 @@ mod tests {
         let close = |context: &&str, value: u64| {
             assert_eq!((*context, value), ("a", 10));
             closed.fetch_add(1, SeqCst);
+            true
         };
         table.give_back((0, 1), close);
         assert_eq!((closed.load(SeqCst), table.count()), (0, 3));
@@ -164,8 +172,21 @@ mod tests {
         table.give_back((0, 1), close);
         table.give_back((0, 1), close);
         assert_eq!((closed.load(SeqCst), table.count()), (1, 2));
-        table.give_back((0, 2), |_, _| {});
+        table.give_back((0, 2), |_, _| true);
         assert_eq!(table.get((0, 2), &"b", fine(21)), Ok(("b", 21)), "nobody else is there any more");
+    }
+
+    #[test]
+    fn what_cannot_be_closed_keeps_its_context_and_is_shared_by_who_wants_it_next() {
+        let table = Test::default();
+        assert_eq!(table.get((0, 1), &"a", fine(10)), Ok(("a", 10)));
+        table.give_back((0, 1), |_, _| false);
+        assert_eq!((table.count(), table.context(0)), (1, Some("a")));
+        assert_eq!(table.get((0, 2), &"b", fine(20)), Ok(("a", 20)), "the driver allows one context only");
+        assert_eq!(table.get((0, 1), &"b", |_| Err::<u64, _>("opened twice")), Ok(("a", 10)));
+        table.give_back((0, 1), |_, _| true);
+        table.give_back((0, 2), |_, _| true);
+        assert_eq!((table.count(), table.context(0)), (0, None));
     }
 
     #[test]
@@ -211,7 +232,8 @@ mod tests {
         table.give_back((0, 1), |_, _| {
             assert_eq!(table.count(), 1);
             assert_eq!(table.get((0, 3), &"x", fine(3)).map(|(_, value)| value), Ok(3));
-            table.give_back((0, 3), |_, _| {});
+            table.give_back((0, 3), |_, _| true);
+            true
         });
     }
 
@@ -233,6 +255,7 @@ mod tests {
                         table.give_back((0, 1), |_, _| {
                             std::thread::yield_now();
                             assert_eq!(open_now.fetch_sub(1, SeqCst), 1);
+                            true
                         });
                     }
                 });

@@ -18,19 +18,19 @@ mod rows;
 
 use std::ffi::{CStr, CString, c_void};
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use cudarc::driver::sys::{CUfunction, CUmodule};
 
 use super::context::report;
 use super::driver::Driver;
-use super::error::CudaError;
+use super::error::{CudaError, code};
 use super::stream::Stream;
 pub use convert::convert;
 pub use rows::{Rows, rows_u8};
 
 /// The version whose drivers understand the compiled kernels. They run on GPUs since Maxwell.
-const UNDERSTOOD_SINCE: i32 = 12_000;
+pub(super) const UNDERSTOOD_SINCE: i32 = 12_000;
 /// Threads of a block, along a row.
 const THREADS: usize = 128;
 /// Most blocks along a row, and rows at a time: each goes on in steps of these.
@@ -93,9 +93,8 @@ unsafe fn launch(kernel: Kernel, work: Work, parameters: &mut [*mut c_void], str
     let blocks = u32::try_from(work.threads.div_ceil(THREADS)).unwrap_or(u32::MAX).clamp(1, MOST.0);
     let context = stream.context();
     let driver = context.driver();
-    let module = context.rows_module()?;
     let _current = context.enter()?;
-    let function = module.function(kernel, driver)?;
+    let function = context.kernels().function(kernel, driver)?;
     // SAFETY: the call copies the parameters, which the caller vouches for.
     let said = unsafe {
         (driver.api.cuLaunchKernel)(
@@ -117,12 +116,13 @@ unsafe fn launch(kernel: Kernel, work: Work, parameters: &mut [*mut c_void], str
 
 /// The kernels in one context. The driver compiles a text when one of its kernels is first asked for.
 #[derive(Debug, Default)]
-pub(super) struct Module {
-    loaded: [OnceLock<Result<Loaded, CudaError>>; 3],
+pub(super) struct Kernels {
+    /// Each text's module, or why there will never be one.
+    texts: [Mutex<Option<Result<Loaded, CudaError>>>; 3],
 }
 
 /// A text that the driver has compiled.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Loaded(CUmodule);
 
 // SAFETY: the driver's modules belong to no thread.
@@ -130,39 +130,64 @@ unsafe impl Send for Loaded {}
 // SAFETY: as above, and the driver does its own locking.
 unsafe impl Sync for Loaded {}
 
-impl Module {
-    /// Kernels for the GPU of the context that is current.
-    pub(super) fn load(driver: &Driver) -> Result<Self, CudaError> {
-        if driver.version() < UNDERSTOOD_SINCE {
+impl Kernels {
+    /// A kernel in the context that is current. A text that the driver will never compile is not tried again.
+    fn function(&self, kernel: Kernel, driver: &Driver) -> Result<CUfunction, CudaError> {
+        if !driver.runs_kernels() {
             return Err(CudaError::TooOld { found: driver.version() });
         }
-        Ok(Self::default())
-    }
-
-    /// A kernel in the context that is current. A text that does not load is not tried again.
-    fn function(&self, kernel: Kernel, driver: &Driver) -> Result<CUfunction, CudaError> {
-        let loaded = self.loaded[kernel.module()].get_or_init(|| {
-            let mut module = ptr::null_mut();
-            let text = CString::new(kernel.text()).unwrap_or_default();
-            // SAFETY: there is room for the answer; the text ends in 0.
-            let said = unsafe { (driver.api.cuModuleLoadData)(&mut module, text.as_ptr().cast()) };
-            driver.check("cuModuleLoadData", said).map(|()| Loaded(module))
-        });
-        let module = loaded.as_ref().map_err(Clone::clone)?.0;
-        let mut function = ptr::null_mut();
+        // Each change of it is one assignment.
+        let mut text = self.texts[kernel.module()].lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = match &*text {
+            Some(known) => known.clone(),
+            None => {
+                let loaded = load(kernel, driver);
+                if loaded.as_ref().err().is_none_or(is_for_good) {
+                    *text = Some(loaded.clone());
+                }
+                loaded
+            }
+        };
+        drop(text);
+        let (module, mut function) = (loaded?.0, ptr::null_mut());
         // SAFETY: there is room for the answer; the name ends in 0.
         let said = unsafe { (driver.api.cuModuleGetFunction)(&mut function, module, kernel.name().as_ptr()) };
         driver.check("cuModuleGetFunction", said).map(|()| function)
     }
 
-    /// Gives the modules back. Their context is current, and nothing of them runs any more: streams went before the
-    /// context.
-    pub(super) fn unload(&self, driver: &Driver) {
-        for Loaded(module) in self.loaded.iter().filter_map(|loaded| loaded.get()?.as_ref().ok()) {
+    /// Whether there is a module to give back.
+    pub(super) fn is_loaded(&mut self) -> bool {
+        self.modules().next().is_some()
+    }
+
+    /// Gives the modules back. Their context is current, and nothing of them runs any more: the caller has waited for
+    /// the whole context, because streams that others own, and what was in our own when they went, outlive our part of it.
+    pub(super) fn unload(&mut self, driver: &Driver) {
+        for Loaded(module) in self.modules() {
             // SAFETY: loaded once, unloaded once, with its context.
-            report(driver, "cuModuleUnload", unsafe { (driver.api.cuModuleUnload)(*module) });
+            report(driver, "cuModuleUnload", unsafe { (driver.api.cuModuleUnload)(module) });
         }
     }
+
+    fn modules(&mut self) -> impl Iterator<Item = Loaded> {
+        let texts = self.texts.iter_mut();
+        texts.filter_map(|text| text.get_mut().unwrap_or_else(PoisonError::into_inner).as_ref()?.as_ref().ok().copied())
+    }
+}
+
+fn load(kernel: Kernel, driver: &Driver) -> Result<Loaded, CudaError> {
+    let mut module = ptr::null_mut();
+    let text = CString::new(kernel.text()).unwrap_or_default();
+    // SAFETY: there is room for the answer; the text ends in 0.
+    match unsafe { (driver.api.cuModuleLoadData)(&mut module, text.as_ptr().cast()) } {
+        code::OUT_OF_MEMORY => Err(CudaError::OutOfMemory { wanted: text.as_bytes().len() }),
+        said => driver.check("cuModuleLoadData", said).map(|()| Loaded(module)),
+    }
+}
+
+/// Whether a text will not load later, either.
+fn is_for_good(error: &CudaError) -> bool {
+    matches!(error, CudaError::Failed { code, .. } if code::refuses_text(*code))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::format::Description;
 use super::watch::{Published, Wait, Watch};
 use super::{ConsumeError, Interrupt};
-use crate::cuda::{Context, CudaError, Event, Imported, Plane, Stream};
+use crate::cuda::{Context, CudaError, Event, Imported, Plane};
 use crate::segment::{OpenOptions, SegmentName};
 
 /// Takes frames that a producer offers under a name, the newest one each time.
@@ -146,28 +146,9 @@ impl Consumer {
         if self.broken { Err(ConsumeError::NotReady { name: self.watch.name().to_string() }) } else { Ok(()) }
     }
 
-    /// Has `stream` wait, on the GPU, until the producer's copy of the frame is done. A producer that has no events leaves
-    /// that open.
-    ///
-    /// # Errors
-    /// The driver's refusal.
-    pub fn order(&self, frame: &Frame, stream: &Stream) -> Result<(), ConsumeError> {
-        match self.event(frame) {
-            Some(event) => Ok(stream.wait_event(event)?),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether the producer's copy of the frame is done, as far as events tell.
-    ///
-    /// # Errors
-    /// What that copy failed with.
-    pub fn is_complete(&self, frame: &Frame) -> Result<bool, ConsumeError> {
-        Ok(self.event(frame).map_or(Ok(true), Event::query)?)
-    }
-
-    /// The same until `deadline`, or until `is_over` says that nobody waits any more. What is queued behind the producer's
-    /// event cannot be taken back, however long that takes: who waits here first queues nothing that hangs.
+    /// Waits for the producer's copy of the frame until `deadline`, or until `is_over` says that nobody waits any more.
+    /// Whether it is done, as far as events tell. What is queued behind the producer's event cannot be taken back, however
+    /// long that takes: who waits here first queues nothing that hangs.
     ///
     /// # Errors
     /// What that copy failed with.

@@ -144,11 +144,6 @@ impl Description {
         if bgra { ChannelOrder::Bgra } else { ChannelOrder::Rgba }
     }
 
-    /// Whether the producer itself says that the order is B G R A.
-    pub const fn says_bgra(&self) -> bool {
-        self.flags & FLAG_BGRA != 0
-    }
-
     /// One pixel, if we have a word for it. `order`: what the user says it is, if not [`Description::order`].
     pub fn pixel_format(&self, order: Option<ChannelOrder>) -> Option<PixelFormat> {
         PixelFormat::new(self.format.sample()?, self.channels, order.unwrap_or_else(|| self.order()))
