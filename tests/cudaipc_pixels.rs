@@ -535,3 +535,38 @@ fn the_wire_may_change_in_the_middle() {
     run.stop();
     sender.order("stop", "stopped");
 }
+
+#[test]
+#[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_pixels -- --ignored"]
+fn chroma_that_stands_elsewhere_is_said_once() {
+    use std::sync::{Arc, Mutex};
+    gst::init().expect("GStreamer starts");
+    let said = Arc::new(Mutex::new(Vec::<String>::new()));
+    let heard = said.clone();
+    gst::log::set_threshold_for_name("tdcudaipcsink", gst::DebugLevel::Info);
+    gst::log::add_log_function(move |category, _, _, _, _, _, message| {
+        let text = message.get().unwrap_or_default();
+        if category.name() == "tdcudaipcsink" && text.contains("chroma-site") {
+            heard.lock().expect("nobody panics with it").push(text.to_string());
+        }
+    });
+    for (format, site, wanted) in [
+        ("NV12", "mpeg2", Some("chroma-site=mpeg2 is read as jpeg")),
+        ("P010_10LE", "cosited", Some("chroma-site=cosited is read as jpeg")),
+        ("NV12", "jpeg", None),
+        ("RGBA", "mpeg2", None),
+    ] {
+        let name = Name::new("site");
+        let run = Run::playing(&format!(
+            "videotestsrc is-live=true ! video/x-raw,format={format},width=64,height=48 ! capssetter caps=video/x-raw,chroma-site={site} ! cudaupload ! video/x-raw(memory:CUDAMemory) ! tdcudaipcsink name=k sync=false shm-name={name}"
+        ));
+        common::poll("frames", PATIENCE, || (run.stat("k", "frames") > 2).then_some(()));
+        run.assert_no_error();
+        run.stop();
+        let said = std::mem::take(&mut *said.lock().expect("nobody panics with it"));
+        match wanted {
+            Some(wanted) => assert!(said.len() == 1 && said[0].contains(wanted), "{format} {site}: {said:?}"),
+            None => assert!(said.is_empty(), "{format} {site}: {said:?}"),
+        }
+    }
+}
