@@ -161,8 +161,8 @@ impl BaseSinkImpl for CudaIpcSink {
         if on_device && device::picture(&info).is_none() || !on_device && video::pixel_format(info.format()).is_none() {
             return Err(refused(format!("{caps}: neither this format nor this colorimetry can be read")));
         }
-        if on_device && stands_aside(&info) && !self.said_site.swap(true, Relaxed) {
-            let site = info.chroma_site().to_str();
+        if let Some(site) = chroma_aside(caps, &info).filter(|_| on_device && !self.said_site.swap(true, Relaxed)) {
+            let site = site.to_str();
             gst::info!(CAT, imp = self, "chroma-site={site} is read as jpeg: colours stand half a pixel aside");
         }
         let published = self.output.with(|output| {
@@ -296,10 +296,13 @@ impl CudaIpcSink {
     }
 }
 
-/// Whether Cb and Cr stand elsewhere than in the middle of the pixels that have them.
-fn stands_aside(info: &VideoInfo) -> bool {
+/// Where Cb and Cr stand, if that is elsewhere than in the middle of the pixels that have them.
+fn chroma_aside(caps: &gst::CapsRef, info: &VideoInfo) -> Option<VideoChromaSite> {
     let halved = info.format_info().w_sub().iter().any(|sub| *sub > 0);
-    halved && info.chroma_site().intersects(VideoChromaSite::COSITED | VideoChromaSite::ALT_LINE)
+    // Where caps say nothing of colorimetry, GStreamer's `VideoInfo` forgets what they say of this.
+    let said = caps.structure(0).and_then(|structure| structure.get::<&str>("chroma-site").ok()?.parse().ok());
+    let site = said.unwrap_or(info.chroma_site());
+    (halved && site.intersects(VideoChromaSite::COSITED | VideoChromaSite::ALT_LINE)).then_some(site)
 }
 
 /// What a source must be told of the order of colours, where it would take another one.

@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(all(None, "2:3:5:1", Nv12), ["2:3:5:1"], "as it was asked for");
         let wide = all(Some("1:1:7:7"), "", P01010le);
         assert_eq!(wide[0], "2:6:7:7");
-        for wanted in ["bt2020", "2:6:6:7", "bt2020-10", "2:6:13:7"] {
+        for wanted in ["bt2020", "2:6:11:7", "bt2020-10", "2:6:13:7"] {
             assert!(wide.iter().any(|said| said == wanted), "{wanted} in {wide:?}");
         }
     }
