@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What the CUDA source does when something else than its producer is in its way: a second producer, a second GPU, a ring
-//! that goes round faster than it copies.
+//! that goes round faster than it copies, copies that end late or never.
 //!
 //! Like `cudaipc.rs` these want a CUDA driver, most of them the emulated one.
 #![cfg(target_os = "linux")]
@@ -8,11 +8,14 @@
 mod common;
 
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
+use common::folder::Folder;
 use common::name::Name;
 use common::run::Run;
 use common::sender::{ROLE, Sender};
-use common::{PATIENCE, poll};
+use common::{PATIENCE, frames, pictures, poll};
+use gst::prelude::*;
 
 const CAPS: &str = "video/x-raw,format=BGRA,width=64,height=48,framerate=60/1";
 
@@ -29,8 +32,26 @@ fn sending(name: &str, options: &str) -> String {
     )
 }
 
+/// The same with frames on the device.
+fn uploading(name: &str, options: &str) -> String {
+    sending(name, options).replace("! tdcudaipcsink", "! cudaupload ! video/x-raw(memory:CUDAMemory) ! tdcudaipcsink")
+}
+
 fn receiving(name: &str, options: &str, capture: &str) -> String {
     format!("tdcudaipcsrc name=s shm-name={name} keepalive=0 {options} ! {capture} ! appsink name=k sync=false")
+}
+
+const TRACE: &str = "EMULATED_CUDA_TRACE";
+
+/// Whether a call of the driver makes a context on the second GPU to open memory there.
+fn asks_the_second_gpu(call: &str) -> bool {
+    call.contains("cuDevicePrimaryCtxRetain") && call.contains("number=1 ")
+}
+
+/// The number of the picture that comes next, all of which must be as it was made.
+fn number(run: &Run) -> u32 {
+    let (picture, info) = frames::pull(run, "k");
+    pictures::whole_number(&info, &picture)
 }
 
 const SYSTEM: &str = "video/x-raw,format=BGRA";
@@ -94,15 +115,24 @@ fn a_ring_on_another_gpu_is_found_and_read_there() {
     // The first GPU does not reach it.
     let out_of_reach = ("EMULATED_CUDA_FAIL", "cuIpcOpenMemHandle_v2:1:1");
     for capture in [SYSTEM, DEVICE] {
-        let name = Name::new("gpus");
+        let (name, folder) = (Name::new("gpus"), Folder::new("gpus"));
+        let trace = folder.join("trace");
         let mut sender = Sender::start(&[two]);
-        let mut reader = Sender::start(&[two, out_of_reach]);
+        let mut reader = Sender::start(&[two, out_of_reach, (TRACE, trace.to_str().expect("a path of ours"))]);
         sender.play(&sending(&name, "cuda-device-id=1"));
         sender.send(1, 3, 60);
         reader.play(&receiving(&name, "", capture));
         assert_eq!(reader.order("verify", "whole"), "whole 3", "{capture}");
         sender.send(7, 1, 60);
         assert_eq!(reader.order("verify", "whole"), "whole 7", "{capture}");
+        let calls = std::fs::read_to_string(&trace).expect("the driver writes what it is asked");
+        let before = calls.lines().take_while(|call| !asks_the_second_gpu(call));
+        let opened = before.filter(|call| call.contains("cuIpcOpenMemHandle")).map(|call| call.ends_with("= 0"));
+        assert_eq!(
+            opened.collect::<Vec<_>>(),
+            [false],
+            "{capture}: once on the first GPU, then on the second: {calls}"
+        );
         reader.order("stop", "stopped");
         sender.order("stop", "stopped");
     }
@@ -112,14 +142,25 @@ fn a_ring_on_another_gpu_is_found_and_read_there() {
 #[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
 fn a_gpu_that_was_chosen_and_does_not_reach_the_ring_is_waited_with() {
     let two = ("EMULATED_CUDA_DEVICES", "2");
-    let name = Name::new("chosen");
+    let (name, folder) = (Name::new("chosen"), Folder::new("chosen"));
+    let trace = folder.join("trace");
     let mut sender = Sender::start(&[two]);
-    let mut reader = Sender::start(&[two, ("EMULATED_CUDA_FAIL", "cuIpcOpenMemHandle_v2:1:1")]);
+    let mut reader = Sender::start(&[
+        two,
+        ("EMULATED_CUDA_FAIL", "cuIpcOpenMemHandle_v2:1:1"),
+        (TRACE, trace.to_str().expect("a path of ours")),
+    ]);
     sender.play(&sending(&name, "cuda-device-id=1"));
     sender.send(1, 3, 60);
     // Never another GPU than this one; the second try succeeds.
     reader.play(&receiving(&name, "cuda-device-id=0", SYSTEM));
     assert_eq!(reader.order("verify", "whole"), "whole 3");
+    let calls = std::fs::read_to_string(&trace).expect("the driver writes what it is asked");
+    let mut tries = calls.lines().filter(|call| call.contains("cuIpcOpenMemHandle"));
+    assert!(tries.next().is_some_and(|call| call.ends_with("= 1")), "the first try fails: {calls}");
+    assert!(tries.next().is_some_and(|call| call.ends_with("= 0")), "the second does not: {calls}");
+    let elsewhere: Vec<_> = calls.lines().filter(|call| asks_the_second_gpu(call)).collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
     reader.order("stop", "stopped");
     sender.order("stop", "stopped");
 }
@@ -145,5 +186,82 @@ fn a_copy_on_the_device_that_was_overtaken_is_given_up() {
     let overwritten = reader.order("stat-of-source overwritten", "stat ");
     assert_ne!(overwritten, "stat 0", "the reader was too quick to be overtaken");
     reader.order("stop", "stopped");
+    sender.order("stop", "stopped");
+}
+
+#[test]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
+fn a_frame_whose_copy_does_not_end_is_a_stall_and_holds_nobody() {
+    for options in ["", "origin=top-left io-mode=import"] {
+        let name = Name::new("hangs");
+        let sink = options.split(' ').next().unwrap_or_default();
+        let run = Run::playing(&receiving(&name, options, DEVICE));
+        let mut sender = Sender::start(&[("EMULATED_CUDA_EVENT_DELAY_US", "60000000")]);
+        sender.play(&uploading(&name, sink));
+        sender.send(1, 1, 60);
+        run.wait_message("tdlink-connected");
+        run.wait_message("tdlink-stalled");
+        // Longer than anybody's patience with one frame.
+        assert_eq!(run.stat("s", "frames"), 0);
+        std::thread::park_timeout(Duration::from_secs(3));
+        assert_eq!(run.posted("tdlink-disconnected"), 0, "slow is not dead");
+        run.assert_no_error();
+        // Promptly.
+        run.stop();
+        run.play();
+        run.wait_message("tdlink-connected");
+        sender.peer.kill();
+        run.wait_message("tdlink-disconnected");
+        let mut sender = Sender::start(&[]);
+        sender.play(&uploading(&name, sink));
+        sender.send(9, 1, 60);
+        // A death ends the waits for its events, and a last frame that is whole may still be shown.
+        poll("its successor's picture", PATIENCE, || (number(&run) == 9).then_some(()));
+        run.stop();
+        sender.order("stop", "stopped");
+    }
+}
+
+#[test]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
+fn a_frame_that_comes_late_comes() {
+    for options in ["", "origin=top-left io-mode=import"] {
+        let name = Name::new("late");
+        let sink = options.split(' ').next().unwrap_or_default();
+        let run = Run::playing(&receiving(&name, options, DEVICE));
+        let mut sender = Sender::start(&[("EMULATED_CUDA_EVENT_DELAY_US", "3000000")]);
+        sender.play(&uploading(&name, sink));
+        sender.send(5, 1, 60);
+        assert_eq!(number(&run), 5);
+        assert_eq!(run.posted("tdlink-disconnected"), 0, "slow is not dead");
+        run.assert_no_error();
+        run.stop();
+        sender.order("stop", "stopped");
+    }
+}
+
+#[test]
+#[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
+fn frames_come_as_what_black_was_shown_as_while_nobody_knew_the_wire() {
+    let name = Name::new("shown");
+    let caps = "video/x-raw(memory:CUDAMemory),width=64,height=48 ! cudadownload";
+    let run = Run::playing(&receiving(&name, "while-waiting=black", caps));
+    let luma = || {
+        let sink = run.element("k").downcast::<gst_app::AppSink>().expect("it is an appsink");
+        let sample = sink.try_pull_sample(gst::ClockTime::from_seconds(PATIENCE.as_secs())).expect("a frame comes");
+        let info = gst_video::VideoInfo::from_caps(sample.caps().expect("a sample has caps")).expect("video");
+        assert_eq!(info.format(), gst_video::VideoFormat::Nv12);
+        let map = sample.buffer().expect("a sample has a buffer").map_readable().expect("the host can read it");
+        map[..64].to_vec()
+    };
+    assert_eq!(luma(), [16; 64], "black");
+    let mut sender = Sender::start(&[]);
+    // By itself that is offered with 10 bits first.
+    sender.play(&sending(&name, "sample-type=f16"));
+    sender.send(0, 10, 60);
+    run.wait_message("tdlink-connected");
+    poll("a frame of the producer's", PATIENCE, || (luma() != [16; 64]).then_some(()));
+    run.assert_no_error();
+    run.stop();
     sender.order("stop", "stopped");
 }

@@ -235,10 +235,10 @@ fn ten_bits_are_those_of_the_formula() {
 #[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_pixels -- --ignored"]
 fn downstream_chooses_matrix_and_range() {
     let bars = Picture::bars(320, 240);
-    for colorimetry in ["2:3:7:1", "bt709", "bt601", "1:3:7:1", "1:4:7:1", "2:4:7:1"] {
+    for colorimetry in ["2:3:7:1", "bt709", "2:3:5:1", "bt601", "2:4:5:4", "1:3:7:1", "1:4:7:1", "2:4:7:1"] {
         for format in ["NV12", "P010_10LE"] {
             let came = crossed(&bars, "", "", &device(&format!("{NEEDS}{format},colorimetry={colorimetry}")));
-            assert_eq!(came.info().colorimetry().to_string(), colorimetry);
+            assert_eq!(Some(came.info().colorimetry()), colorimetry.parse().ok());
             let right = bars.converted(&caps_of(&came), "");
             assert_near(&came.codes(), &right.codes(), most(came.info().format()), &format!("{colorimetry} {format}"));
         }
@@ -534,4 +534,39 @@ fn the_wire_may_change_in_the_middle() {
     run.assert_no_error();
     run.stop();
     sender.order("stop", "stopped");
+}
+
+#[test]
+#[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_pixels -- --ignored"]
+fn chroma_that_stands_elsewhere_is_said_once() {
+    use std::sync::{Arc, Mutex};
+    gst::init().expect("GStreamer starts");
+    let said = Arc::new(Mutex::new(Vec::<String>::new()));
+    let heard = said.clone();
+    gst::log::set_threshold_for_name("tdcudaipcsink", gst::DebugLevel::Info);
+    gst::log::add_log_function(move |category, _, _, _, _, _, message| {
+        let text = message.get().unwrap_or_default();
+        if category.name() == "tdcudaipcsink" && text.contains("chroma-site") {
+            heard.lock().expect("nobody panics with it").push(text.to_string());
+        }
+    });
+    for (format, site, wanted) in [
+        ("NV12", "mpeg2", Some("chroma-site=mpeg2 is read as jpeg")),
+        ("P010_10LE", "cosited", Some("chroma-site=cosited is read as jpeg")),
+        ("NV12", "jpeg", None),
+        ("RGBA", "mpeg2", None),
+    ] {
+        let name = Name::new("site");
+        let run = Run::playing(&format!(
+            "videotestsrc is-live=true ! video/x-raw,format={format},width=64,height=48 ! capssetter caps=video/x-raw,chroma-site={site} ! cudaupload ! video/x-raw(memory:CUDAMemory) ! tdcudaipcsink name=k sync=false shm-name={name}"
+        ));
+        common::poll("frames", PATIENCE, || (run.stat("k", "frames") > 2).then_some(()));
+        run.assert_no_error();
+        run.stop();
+        let said = std::mem::take(&mut *said.lock().expect("nobody panics with it"));
+        match wanted {
+            Some(wanted) => assert!(said.len() == 1 && said[0].contains(wanted), "{format} {site}: {said:?}"),
+            None => assert!(said.is_empty(), "{format} {site}: {said:?}"),
+        }
+    }
 }

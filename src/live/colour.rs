@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What caps say of colours.
 
+use gst::glib::translate::IntoGlib;
 use gst_video::{
     VideoColorMatrix, VideoColorPrimaries, VideoColorRange, VideoColorimetry, VideoContentLightLevel, VideoFormat,
     VideoFormatInfo, VideoMasteringDisplayInfo, VideoMasteringDisplayInfoCoordinate, VideoTransferFunction,
@@ -15,8 +16,27 @@ use crate::{
 /// What the pixels can mean in `format`, the truest first. Empty: caps say nothing, and GStreamer's default stands.
 ///
 /// Of Y′CbCr downstream chooses matrix and range, and may call sRGB's curve BT.709's, as most of the world does: the
-/// numbers are the same.
+/// numbers are the same. Caps are compared as text, so each stands there in words, where there is a word, and in numbers.
 pub fn colorimetries(feed: &FeedDesc, settings: &LiveSettings, format: VideoFormat) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for text in meanings(feed, settings, format) {
+        let numbers = text.parse().ok().map(|colours| numbers(&colours));
+        for spelled in std::iter::once(text).chain(numbers) {
+            if !all.contains(&spelled) {
+                all.push(spelled);
+            }
+        }
+    }
+    all
+}
+
+/// As caps have what there is no word for: range, matrix, transfer, primaries.
+fn numbers(colours: &VideoColorimetry) -> String {
+    let (range, matrix) = (colours.range().into_glib(), colours.matrix().into_glib());
+    format!("{range}:{matrix}:{}:{}", colours.transfer().into_glib(), colours.primaries().into_glib())
+}
+
+fn meanings(feed: &FeedDesc, settings: &LiveSettings, format: VideoFormat) -> Vec<String> {
     let asked = settings.colorimetry.parse::<VideoColorimetry>().ok();
     let said = feed.colorimetry.as_ref();
     let kept = said.filter(|_| settings.transfer == Transfer::Passthrough);
@@ -50,28 +70,32 @@ fn weighed(pixels: &VideoColorimetry) -> Vec<String> {
     use VideoColorRange::{Range0_255, Range16_235};
     let (transfer, primaries) = (pixels.transfer(), pixels.primaries());
     let of = |range, matrix| VideoColorimetry::new(range, matrix, transfer, primaries).to_string();
-    if primaries == VideoColorPrimaries::Bt2020 {
-        return vec![of(Range16_235, Bt2020), of(Range0_255, Bt2020)];
-    }
-    let mut all = vec![of(Range16_235, Bt709)];
-    if matches!(transfer, VideoTransferFunction::Srgb | VideoTransferFunction::Bt709) {
-        all.extend([
+    // Curves that are called each other's names.
+    let usual = matches!(transfer, VideoTransferFunction::Srgb | VideoTransferFunction::Bt709);
+    match (primaries == VideoColorPrimaries::Bt2020, usual) {
+        (true, true) => {
+            vec![of(Range16_235, Bt2020), "bt2020".into(), "bt2020-10".into(), of(Range0_255, Bt2020)]
+        }
+        (true, false) => vec![of(Range16_235, Bt2020), of(Range0_255, Bt2020)],
+        // The word bt601 and its older numbers say SMPTE 170M's primaries, too, which these pixels do not have: they come
+        // after what is true, for neighbours that take nothing else. Of BT.2020 that would be a plain lie.
+        (false, true) => vec![
+            of(Range16_235, Bt709),
             "bt709".into(),
             of(Range0_255, Bt709),
             of(Range16_235, Bt601),
             "bt601".into(),
+            "2:4:5:4".into(),
             of(Range0_255, Bt601),
-        ]);
-    } else {
-        all.push(of(Range0_255, Bt709));
+        ],
+        (false, false) => vec![of(Range16_235, Bt709), of(Range0_255, Bt709)],
     }
-    all.dedup();
-    all
 }
 
 /// What is said of light that became PQ or HLG, as fields of caps. None otherwise: what the wire holds nobody has told.
 ///
-/// The display: BT.2020's primaries and D65, up to 1000 nits, which is HLG's reference display and the usual one for PQ.
+/// The display: BT.2020's primaries and D65, up to 1000 nits, which is HLG's reference display and the usual one for PQ,
+/// or as bright as the content where that is known to be brighter.
 /// The content: integers hold no more than 1.0, so no pixel is brighter than reference white; of floats it is not known,
 /// which 0 says.
 pub fn light(feed: &FeedDesc, settings: &LiveSettings) -> Vec<(&'static str, String)> {
@@ -82,12 +106,16 @@ pub fn light(feed: &FeedDesc, settings: &LiveSettings) -> Vec<(&'static str, Str
     const RED_GREEN_BLUE: [(u16, u16); 3] = [(35_400, 14_600), (8_500, 39_850), (6_550, 2_300)];
     const D65: (u16, u16) = (15_635, 16_450);
     /// In units of 0.0001 nits.
-    const MOST_LEAST: (u32, u32) = (10_000_000, 1);
+    const LEAST: u32 = 1;
+    const NIT: u32 = 10_000;
+    /// In nits.
+    const USUAL: u16 = 1000;
     let at = |(x, y)| VideoMasteringDisplayInfoCoordinate { x, y };
-    let display = VideoMasteringDisplayInfo::new(RED_GREEN_BLUE.map(at), at(D65), MOST_LEAST.0, MOST_LEAST.1);
     // Division by alpha makes light without a bound.
     let bounded = !feed.wire.format.sample.is_float() && settings.alpha != Alpha::PremultipliedToStraight;
     let most = if bounded { settings.reference_white.ceil() as u16 } else { 0 };
+    let peak = u32::from(most.max(USUAL)) * NIT;
+    let display = VideoMasteringDisplayInfo::new(RED_GREEN_BLUE.map(at), at(D65), peak, LEAST);
     vec![
         ("mastering-display-info", display.to_string()),
         ("content-light-level", VideoContentLightLevel::new(most, most).to_string()),
@@ -160,9 +188,43 @@ mod tests {
     fn downstream_may_choose_matrix_and_range_of_luma() {
         let feed = feed(SampleType::U8, None);
         let all = colorimetries(&feed, &LiveSettings::default(), VideoFormat::Nv12);
-        for wanted in ["bt709", "bt601", "1:3:7:1"] {
+        for wanted in ["bt709", "2:3:5:1", "bt601", "2:4:16:4", "2:4:5:4", "1:3:7:1"] {
             assert!(all.iter().any(|said| said == wanted), "{wanted} in {all:?}");
         }
+        assert!(!all.iter().any(|said| said.contains("2020") || said.ends_with(":7")), "other primaries: {all:?}");
+    }
+
+    #[test]
+    fn words_and_numbers_of_caps_mean_the_same() {
+        use VideoFormat::{Nv12, P01010le, Rgba};
+        let all = |said: Option<&str>, asked: &str, format| {
+            let settings = LiveSettings { colorimetry: asked.into(), ..LiveSettings::default() };
+            colorimetries(&feed(SampleType::U8, said), &settings, format)
+        };
+        assert_eq!(all(None, "", Rgba), ["sRGB", "1:1:7:1"]);
+        assert_eq!(all(None, "bt601", Nv12), ["bt601", "2:4:16:4"]);
+        assert_eq!(all(None, "2:3:5:1", Nv12), ["2:3:5:1"], "as it was asked for");
+        let wide = all(Some("1:1:7:7"), "", P01010le);
+        assert_eq!(wide[0], "2:6:7:7");
+        for wanted in ["bt2020", "2:6:11:7", "bt2020-10", "2:6:13:7"] {
+            assert!(wide.iter().any(|said| said == wanted), "{wanted} in {wide:?}");
+        }
+    }
+
+    #[test]
+    fn the_display_is_as_bright_as_what_is_known_to_be_shown_on_it() {
+        let display = |sample, reference_white| {
+            let transfer = Transfer::LinearToPq;
+            let settings = LiveSettings { transfer, reference_white, ..LiveSettings::default() };
+            let said = light(&feed(sample, None), &settings);
+            let numbers = |at: usize| said[at].1.split(':').map(|word| word.parse().unwrap()).collect::<Vec<u32>>();
+            (numbers(0)[8], numbers(1)[0])
+        };
+        assert_eq!(display(SampleType::U16, 203.0), (10_000_000, 203));
+        assert_eq!(display(SampleType::U16, 1000.0), (10_000_000, 1000));
+        assert_eq!(display(SampleType::U16, 4000.0), (40_000_000, 4000));
+        assert_eq!(display(SampleType::U16, 10_000.0), (100_000_000, 10_000));
+        assert_eq!(display(SampleType::F32, 10_000.0), (10_000_000, 0), "of floats nobody knows");
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn caps_for(feed: &FeedDesc, settings: &LiveSettings) -> gst::Caps {
                     several => structure.set("colorimetry", gst::List::new(several)),
                 }
                 if VideoFormatInfo::from_format(*format).w_sub().iter().any(|sub| *sub > 0) {
-                    // Each Cb and Cr is the mean of four pixels, and stands between them.
+                    // Each Cb and Cr is the mean of four pixels, and stands between them: another site would be untrue.
                     structure.set("chroma-site", VideoChromaSite::JPEG.to_str().as_str());
                 }
                 for (name, value) in colour::light(feed, settings) {
@@ -132,7 +132,7 @@ pub fn negotiate(
         return Err(gst::error_msg!(
             gst::StreamError::Format,
             (
-                "downstream takes none of what the buffer has ({}): it takes {}; a videoconvert, videoscale or videorate between them, or other values of width, height, framerate and colorimetry, would help",
+                "downstream takes none of what the buffer has ({}): it takes {}; a videoconvert, videoscale or videorate between them, or other values of width, height, framerate, colorimetry and chroma-site, would help",
                 feed.wire,
                 pad.peer_query_caps(None)
             )

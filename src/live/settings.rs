@@ -127,7 +127,7 @@ impl LiveSettings {
                 .build(),
             glib::ParamSpecString::builder("colorimetry")
                 .nick("Colorimetry")
-                .blurb("Colorimetry of the caps, such as sRGB or 1:1:7:1; empty: what the wire says, else sRGB")
+                .blurb("Colorimetry of the caps, such as sRGB or 1:1:7:1, and the matrix and range of NV12 and P010_10LE; empty: what the wire says, else sRGB")
                 .default_value(Some(""))
                 .mutable_ready()
                 .build(),

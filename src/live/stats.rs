@@ -121,6 +121,8 @@ pub fn announce(src: &gst_base::BaseSrc) {
         };
         if due {
             *said = Instant::now();
+            // Whoever is told may ask anything of us meanwhile.
+            drop(said);
             if let Some(src) = src.upgrade() {
                 src.notify("stats");
             }

@@ -110,21 +110,27 @@ fn who_waits_sees_every_picture_whole() {
     assert_eq!(right_pictures("reader that asks", &[]), PICTURES);
 }
 
+/// On a busy machine a reader may be late enough for a picture by itself, but not for all.
+fn assert_seen(reader: &str, orders: &[(&str, &str)]) {
+    let right = right_pictures(reader, orders);
+    assert!(right < PICTURES, "{reader}, {orders:?}: every picture was whole");
+}
+
 #[test]
-fn who_does_not_wait_sees_none() {
-    assert_eq!(right_pictures("reader that does not wait", &[]), 0);
+fn who_does_not_wait_sees_pictures_that_are_not_whole() {
+    assert_seen("reader that does not wait", &[]);
 }
 
 #[test]
 fn events_that_are_always_complete_are_seen() {
-    assert_eq!(right_pictures("reader on the stream", &[("BREAK_EVENTS", "1")]), 0);
-    assert_eq!(right_pictures("reader that asks", &[("BREAK_EVENTS", "1")]), 0);
+    assert_seen("reader on the stream", &[("BREAK_EVENTS", "1")]);
+    assert_seen("reader that asks", &[("BREAK_EVENTS", "1")]);
 }
 
 #[test]
 fn a_synchronisation_that_does_nothing_is_seen() {
-    assert_eq!(right_pictures("reader on the stream", &[("BREAK_SYNC", "1")]), 0);
-    assert_eq!(right_pictures("reader on the host", &[("BREAK_SYNC", "1")]), 0);
+    assert_seen("reader on the stream", &[("BREAK_SYNC", "1")]);
+    assert_seen("reader on the host", &[("BREAK_SYNC", "1")]);
 }
 
 /// Shares one allocation and one event, and does what it is told.

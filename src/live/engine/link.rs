@@ -94,6 +94,8 @@ impl Engine {
         {
             self.agree(feed, host, desc, false)?;
             self.last = Some(self.black(host)?);
+            let offer = |now: &Negotiated| Offer { device: now.device, format: now.info.format() };
+            self.shown = self.negotiated.as_ref().map(offer);
         }
         match self.settings.connection_timeout() {
             Some(timeout) if !self.ever_connected && now.saturating_duration_since(self.started) >= timeout => {
@@ -108,9 +110,12 @@ impl Engine {
         &mut self,
         feed: &mut impl Feed,
         host: &impl Host,
-        desc: FeedDesc,
+        mut desc: FeedDesc,
         again: bool,
     ) -> Result<(), FlowError> {
+        if let Some(shown) = self.shown {
+            desc.offers.sort_by_key(|offer| *offer != shown);
+        }
         let same = self.desc.as_ref().is_some_and(|old| old.is_same(&desc));
         if again || !same || self.negotiated.is_none() {
             let negotiated = host.negotiate(&desc, &self.settings)?;

@@ -13,7 +13,7 @@ use gst::{ClockTime, FlowError};
 use tdlink_core::segment::monotonic_ns;
 
 use super::{
-    Feed, FeedDesc, Host, Leased, LiveSettings, Made, Negotiated, News, Read, Stats,
+    Feed, FeedDesc, Host, Leased, LiveSettings, Made, Negotiated, News, Offer, Read, Stats,
     pacing::{Rising, Tick, Ticks, count_time},
 };
 use crate::enums::TimestampMode;
@@ -66,6 +66,8 @@ pub struct Engine {
     missed: Option<Instant>,
     desc: Option<FeedDesc>,
     negotiated: Option<Negotiated>,
+    /// What black was shown as, when nobody knew the wire: kept, where frames can become it.
+    shown: Option<Offer>,
     ticks: Option<Ticks>,
     /// What is pushed again when there is nothing new. Black before the first frame.
     last: Option<gst::Buffer>,
@@ -120,6 +122,7 @@ impl Engine {
             missed: None,
             desc: None,
             negotiated: None,
+            shown: None,
             ticks: None,
             last: None,
             last_leased: false,

@@ -12,7 +12,29 @@ pub fn fmt() -> Outcome {
         return Err(Trouble::Machine("rustfmt is not installed (rustup component add rustfmt)".into()));
     }
     run::check(run::cargo().args(["fmt", "--all", "--check"]))?;
-    run::check(run::cargo().args(["fmt", "--manifest-path", fuzz::MANIFEST, "--check"]))
+    run::check(run::cargo().args(["fmt", "--manifest-path", fuzz::MANIFEST, "--check"]))?;
+    lengths()
+}
+
+/// Files that one can read in one go.
+fn lengths() -> Outcome {
+    let listed = run::ask(Command::new("git").args(["ls-files", "*.rs"]).current_dir(run::root()));
+    let listed = listed.ok_or_else(|| Trouble::Machine("git does not list the files of the project".into()))?;
+    let too_long: Vec<_> = listed
+        .lines()
+        .filter_map(|file| {
+            // One that is about to be deleted has no text.
+            let lines = std::fs::read_to_string(run::root().join(file)).ok()?.lines().count();
+            (lines >= limit(file))
+                .then(|| format!("{file} has {lines} lines, and must have fewer than {}", limit(file)))
+        })
+        .collect();
+    if too_long.is_empty() { Ok(()) } else { Err(Trouble::Failed(too_long.join("; "))) }
+}
+
+/// So many lines a file must not have.
+fn limit(file: &str) -> usize {
+    if Path::new(file).file_name() == Some("imp.rs".as_ref()) { 400 } else { 600 }
 }
 
 fn lint(arguments: &[&str]) -> Outcome {

@@ -38,7 +38,7 @@ const fn lane(name: &'static str, about: &'static str, run: fn() -> Outcome) -> 
 
 /// In this order: what is quick and fails most often comes first.
 const LANES: &[Lane] = &[
-    lane("fmt", "every file is formatted", lanes::fmt),
+    lane("fmt", "every file is formatted, and none too long", lanes::fmt),
     lane("clippy", "no warning, with and without default features, in tests and benches too", lanes::clippy),
     lane("macos", "the core compiles for macOS without a warning (not run there)", lanes::macos),
     lane("doc", "the documentation builds without a warning", lanes::doc),
