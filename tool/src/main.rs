@@ -11,6 +11,7 @@ mod failure;
 mod gstreamer;
 mod measure;
 mod output;
+mod seconds;
 
 use std::process::ExitCode;
 
