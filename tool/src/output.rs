@@ -36,10 +36,10 @@ impl Output {
         !self.json && stdout().is_terminal()
     }
 
-    /// A line for people. Nothing where values are wanted.
+    /// A line for people, whatever names in it hold: see [`plain`]. Nothing where values are wanted.
     pub fn line(&mut self, line: impl Display) -> Result<(), Failure> {
         if !self.json {
-            writeln!(stdout().lock(), "{line}")?;
+            writeln!(stdout().lock(), "{}", plain(&line.to_string()))?;
         }
         Ok(())
     }
@@ -54,8 +54,11 @@ impl Output {
         Ok(())
     }
 
-    /// A text that is the answer itself, whatever was asked for.
-    pub fn text(&mut self, text: &str) -> Result<(), Failure> {
+    /// A text for another program that is the answer itself. `what` it is, for a refusal where values are wanted.
+    pub fn text(&mut self, what: &str, text: &str) -> Result<(), Failure> {
+        if self.json {
+            return Err(Failure::Usage(format!("{what} is no JSON: leave --json out")));
+        }
         let mut out = stdout().lock();
         out.write_all(text.as_bytes())?;
         out.flush()?;
@@ -71,13 +74,13 @@ impl Output {
     /// Says something beside the answer, to whoever looks on.
     pub fn note(&self, note: impl Display) {
         // There is nobody to tell when even that cannot be written.
-        let _ = writeln!(stderr().lock(), "tdlink: {note}");
+        let _ = writeln!(stderr().lock(), "tdlink: {}", plain_lines(&note.to_string()));
     }
 
     /// A line that the next one writes over, for whoever looks on.
     pub fn progress(&self, state: impl Display) {
         if self.is_terminal() && stderr().is_terminal() {
-            let _ = write!(stderr().lock(), "\r\x1b[K{state}");
+            let _ = write!(stderr().lock(), "\r\x1b[K{}", plain(&state.to_string()));
         }
     }
 
@@ -92,27 +95,36 @@ impl Output {
     }
 }
 
-/// A word as the shell of this system takes it: TouchDesigner's names have `>>` in them, which would redirect.
-pub fn quoted(word: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-./:=,+@%".contains(letter);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
+/// A text of somebody else's on one line of a terminal: what would end the line, command the terminal or turn the order
+/// of letters around is written out, as `\n` or `\u{1b}`.
+pub fn plain(text: &str) -> String {
+    let commands = |letter: char| {
+        letter.is_control()
+            || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut plain = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match commands(letter) {
+            true => plain.extend(letter.escape_default()),
+            false => plain.push(letter),
+        }
     }
-    match cfg!(windows) {
-        true => format!("\"{}\"", word.replace('"', "\\\"")),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
-    }
+    plain
 }
 
-#[cfg(all(test, unix))]
+/// The same of several lines, which stay lines: what GStreamer says is often longer than one.
+fn plain_lines(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
 mod tests {
-    use super::quoted;
+    use super::{plain, plain_lines};
 
     #[test]
-    fn a_name_that_would_redirect_is_quoted() {
-        assert_eq!(quoted("cam1"), "cam1");
-        assert_eq!(quoted("cudalink_ipc_TD>>Python"), "'cudalink_ipc_TD>>Python'");
-        assert_eq!(quoted("it's"), "'it'\\''s'");
-        assert_eq!(quoted(""), "''");
+    fn what_commands_a_terminal_is_written_out() {
+        assert_eq!(plain("cam1 Größe ≤ 日本"), "cam1 Größe ≤ 日本");
+        assert_eq!(plain("a\x1b[31m\nb\r\x07\u{9b}2J\u{202e}c"), r"a\u{1b}[31m\nb\r\u{7}\u{9b}2J\u{202e}c");
+        assert_eq!(plain_lines("a\x1b[2J\nb"), "a\\u{1b}[2J\nb");
     }
 }

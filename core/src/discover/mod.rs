@@ -73,9 +73,11 @@ pub enum State {
     Live,
     /// The producer is there, and no frame has come for longer than [`Found::stalled_after`].
     Stalled,
-    /// The producer has gone: it said so, its lock is free, or no process has the segment open.
+    /// The producer has gone: it said so, its lock is free, or no process has the segment open
+    /// ([`Found::users_are_all`]).
     Stale,
-    /// Nothing tells: raw bytes of another program's, or a system that does not say who has them open.
+    /// Nothing tells: raw bytes of another program's, a system that does not say who has them open, or processes that
+    /// cannot be seen.
     Unknown,
 }
 
@@ -127,6 +129,9 @@ pub struct Found {
     pub consumers: Option<u32>,
     /// Processes that have it open, the producer among them. Only with [`Look::Processes`], as far as they can be seen.
     pub users: Vec<Program>,
+    /// Whether `users` are all that its owner has: not in a container (others may share `/dev/shm`), where `/proc` hides
+    /// processes, or one does not let itself be inspected. Only then does an empty list mean that nobody has it open.
+    pub users_are_all: bool,
     /// How long ago the newest frame was published, where that is told.
     pub age: Option<Duration>,
     /// Whether frames come.
@@ -154,6 +159,7 @@ impl Found {
             producer: None,
             consumers: None,
             users: Vec::new(),
+            users_are_all: false,
             age: None,
             state: State::Unknown,
             detail,

@@ -43,9 +43,8 @@ pub(super) fn ask(all: &mut [Found], look: Look) {
     }
     let objects: Vec<_> = all.iter().filter_map(|found| found.identity).collect();
     let users = users(&objects);
-    let own = crate::segment::user_id();
     for found in all {
-        let pids = found.identity.and_then(|object| users.get(&object)).map_or(&[][..], Vec::as_slice);
+        let pids = found.identity.map_or(&[][..], |object| users.of(object));
         found.users = pids.iter().copied().map(Program::of).collect();
         if found.protocol() == Protocol::Control {
             continue;
@@ -56,10 +55,12 @@ pub(super) fn ask(all: &mut [Found], look: Look) {
             _ => pids.first().copied().filter(|_| pids.len() == 1),
         };
         found.producer = owner.map(Program::of);
-        // Processes of other users cannot be seen, so that nobody seen means nothing there.
-        let seen = found.uid == own || own == 0;
+        // Nobody seen means nobody there only where everybody can be seen who could have made it.
+        found.users_are_all = users.are_all_of(found.uid);
         found.state = match found.state {
-            _ if pids.is_empty() && seen && found.identity.is_some() && found.owned != Some(true) => State::Stale,
+            _ if pids.is_empty() && found.users_are_all && found.identity.is_some() && found.owned != Some(true) => {
+                State::Stale
+            }
             state => state,
         };
     }

@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -41,12 +42,42 @@ pub(crate) fn used_by_others(object: Identity) -> bool {
     holders(object, Ignore::default()).into_iter().any(|pid| pid != own)
 }
 
+/// Who has objects open, and how far that could be seen.
+#[derive(Debug, Default)]
+pub(crate) struct Users {
+    of: HashMap<Identity, Vec<u32>>,
+    /// Whether `/proc` has all processes of the machine.
+    whole: bool,
+    /// Users with a process that does not let itself be inspected.
+    hidden: HashSet<u32>,
+}
+
+impl Users {
+    /// Processes that map the object or hold it open.
+    pub(crate) fn of(&self, object: Identity) -> &[u32] {
+        self.of.get(&object).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether every process of a user was looked at.
+    pub(crate) fn are_all_of(&self, uid: u32) -> bool {
+        self.whole && !self.hidden.contains(&uid)
+    }
+}
+
 /// Processes that map each of `objects` or hold it open, this one included: one look at all processes, however many
 /// objects there are.
-pub(crate) fn users(objects: &[Identity]) -> HashMap<Identity, Vec<u32>> {
-    let mut users: HashMap<Identity, Vec<u32>> = HashMap::new();
+pub(crate) fn users(objects: &[Identity]) -> Users {
+    let mut users = Users { whole: is_whole(), ..Users::default() };
     let wanted: HashSet<Identity> = objects.iter().copied().collect();
     for pid in processes() {
+        if fs::read_dir(format!("/proc/{pid}/fd")).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+            match fs::read_to_string(format!("/proc/{pid}/status")) {
+                Ok(status) => users.hidden.extend(effective_user(&status)),
+                // `hidepid=1`. One that has ended meanwhile uses nothing.
+                Err(error) => users.whole &= error.kind() != io::ErrorKind::PermissionDenied,
+            }
+            continue;
+        }
         let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
         let mapped = maps.split(|&byte| byte == b'\n').filter_map(|line| {
             // Of thousands of lines few are of shared memory: `rw-s` or `r--s`.
@@ -60,10 +91,24 @@ pub(crate) fn users(objects: &[Identity]) -> HashMap<Identity, Vec<u32>> {
         });
         let used: HashSet<Identity> = mapped.map(|(_, object)| object).chain(open).collect();
         for object in used.intersection(&wanted) {
-            users.entry(*object).or_default().push(pid);
+            users.of.entry(*object).or_default().push(pid);
         }
     }
     users
+}
+
+/// Whether `/proc` shows every process there is: it is that of the machine's first PID namespace, whose number is fixed
+/// (`PROC_PID_INIT_INO` of the kernel's `proc_ns.h`), and does not hide those of others (`hidepid=2`), the first of which
+/// is `init`. In a container it shows the container's alone, whoever else shares `/dev/shm`.
+fn is_whole() -> bool {
+    const FIRST: u64 = 0xEFFF_FFFC;
+    fs::metadata("/proc/self/ns/pid").is_ok_and(|found| found.ino() == FIRST) && fs::metadata("/proc/1").is_ok()
+}
+
+/// The effective user in a process's `status`: `Uid:` and the real, effective, saved and file system's one.
+fn effective_user(status: &str) -> Option<u32> {
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    users.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// The process whose lock of `byte` lies on the object. (`F_OFD_GETLK` tells that there is one, but not whose.)
@@ -135,6 +180,17 @@ mod tests {
     use rustix::fs::{major, minor};
 
     use super::*;
+
+    #[test]
+    fn a_user_with_a_process_out_of_sight_is_not_seen_whole() {
+        let status = "Name:\tpython3\nUid:\t1000\t1001\t1000\t1000\nGid:\t1\t2\t3\t4\n";
+        assert_eq!(effective_user(status), Some(1001));
+        assert_eq!(effective_user("Name:\tx\n"), None);
+        let users = Users { whole: true, hidden: [1001].into(), ..Users::default() };
+        assert!(users.are_all_of(1000) && !users.are_all_of(1001));
+        let users = Users { whole: false, ..Users::default() };
+        assert!(!users.are_all_of(1000));
+    }
 
     #[test]
     fn a_line_of_maps_names_its_object() {

@@ -11,7 +11,7 @@ use tdlink_core::protocol::control::Ratio;
 use super::locate::find;
 use crate::cli::Geometry;
 use crate::failure::Failure;
-use crate::output::quoted;
+use crate::gstreamer::{GStreamer, Line, shown};
 
 /// `60`, `59.94`: frames per second.
 pub fn rate(rate: Ratio) -> String {
@@ -62,30 +62,30 @@ pub fn value(found: &Found) -> Value {
         "producer": found.producer.as_ref().map(program),
         "consumers": found.consumers,
         "users": found.users.iter().map(program).collect::<Vec<_>>(),
+        "users-are-all": found.users_are_all,
         "age-ms": found.age.map(|age| age.as_millis() as u64),
         "trouble": found.trouble,
     })
 }
 
 /// The `gst-launch-1.0` line that reads the buffer, and hands it to `rest`.
-pub fn pipeline(name: &str, geometry: &Geometry, rest: &str) -> Result<String, Failure> {
+pub fn pipeline(name: &str, geometry: &Geometry, rest: Line) -> Result<String, Failure> {
     let found = find(name, Look::Segments)?;
-    let mut line = match found.protocol() {
-        Protocol::CudaLink => format!("gst-launch-1.0 tdcudaipcsrc shm-name={}", quoted(name)),
-        Protocol::Raw | Protocol::Control | Protocol::Touch => {
-            format!("gst-launch-1.0 tdshmsrc shm-name={}", quoted(name))
-        }
-    };
+    let element = if found.protocol() == Protocol::CudaLink { "tdcudaipcsrc" } else { "tdshmsrc" };
+    let mut line = Line::default().then(element).set("shm-name", name);
     if found.protocol() == Protocol::Raw {
         let desc = geometry.of(&found)?;
-        let (format, order) = (desc.format, if desc.format.order == ChannelOrder::Rgba { "rgba" } else { "bgra" });
-        line += &format!(
-            " width={} height={} channels={} sample-type={} channel-order={order}",
-            desc.width, desc.height, format.channels, format.sample
-        );
+        let order = if desc.format.order == ChannelOrder::Rgba { "rgba" } else { "bgra" };
+        line = line.set("width", desc.width).set("height", desc.height).set("channels", desc.format.channels);
+        line = line.set("sample-type", desc.format.sample).set("channel-order", order);
     }
-    if let Some(corner) = geometry.origin {
-        line += &format!(" origin={}", origin(corner.into()));
-    }
-    Ok(format!("{line} ! {rest}"))
+    let line = line.set_some("origin", geometry.origin.map(|corner| origin(corner.into())));
+    Ok(launched(&line.through(rest)))
+}
+
+/// The command that runs a pipeline and says what passes. GStreamer is told where our plugin lies, if it must be; where
+/// there is no GStreamer, the line is right on another machine.
+pub fn launched(line: &Line) -> String {
+    let settings = GStreamer::find().map(|gstreamer| gstreamer.settings()).unwrap_or_default();
+    shown(&settings, "gst-launch-1.0 -v", line.words())
 }

@@ -55,6 +55,8 @@ pub struct Verdict {
     pub way: Way,
     /// Red and blue are exchanged.
     pub swapped: bool,
+    /// The bars are of other colours, red and blue exchanged or not, and the greys do not tell why.
+    pub off_colours: bool,
     /// Black and white are those of limited range: 16 and 235 of 255.
     pub limited: bool,
     /// What the greys went through.
@@ -129,19 +131,22 @@ pub fn judge(view: View<'_>, way: Way, has_alpha: bool) -> Verdict {
     let full = |value: f32| if limited { (value * 255.0 - 16.0) / 219.0 } else { value };
     let off = |order: [usize; 3]| -> f32 {
         let wanted = (0..PATCHES).map(bar);
-        let error = |(found, wanted): (&[f32; 4], [f32; 4])| -> f32 {
-            (0..3).map(|channel| (full(found[order[channel]]) - wanted[channel]).abs()).sum()
-        };
-        bars.iter().zip(wanted).map(error).sum()
+        let each = bars.iter().zip(wanted).flat_map(|(found, wanted)| {
+            order.into_iter().zip(wanted).map(|(channel, wanted)| (full(found[channel]) - wanted).abs())
+        });
+        each.fold(0.0, f32::max)
     };
-    let swapped = off([2, 1, 0]) < off([0, 1, 2]);
+    let (straight, exchanged) = (off([0, 1, 2]), off([2, 1, 0]));
+    let swapped = exchanged < straight;
     let greys: Vec<f32> = (0..COLUMNS).map(|column| full(view.cell(column as f32, 3.5, way)[1])).collect();
     let greys = judge_greys(&greys);
+    // Bars are 0 or 1 in each component, where the curves that are known change nothing.
+    let off_colours = greys != Greys::Unknown && straight.min(exchanged) >= CLOSE;
     let number = (0..COLUMNS)
         .fold(0u16, |word, column| word << 1 | u16::from(full(view.cell(column as f32, 7.0, way)[1]) > 0.5));
     let patches: Vec<[f32; 4]> = (0..PATCHES).map(|number| patch(number, 5.5)).collect();
     let alpha = if has_alpha { judge_alpha(&patches, greys, full, swapped) } else { AlphaFault::Right };
-    Verdict { way, swapped, limited, greys, alpha, number }
+    Verdict { way, swapped, off_colours, limited, greys, alpha, number }
 }
 
 fn judge_greys(greys: &[f32]) -> Greys {

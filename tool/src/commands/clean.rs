@@ -9,7 +9,7 @@ use tdlink_core::protocol::control::{Cleaned, clean};
 use tdlink_core::segment::SegmentName;
 
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, plain};
 
 /// Arguments of `clean`
 #[derive(Debug, clap::Args)]
@@ -69,7 +69,7 @@ fn is_left(found: &Found) -> bool {
 }
 
 fn agreed(left: &[&Found]) -> Result<bool, Failure> {
-    let names: Vec<&str> = left.iter().map(|found| found.name.as_str()).collect();
+    let names: Vec<String> = left.iter().map(|found| plain(&found.name)).collect();
     write!(stderr().lock(), "Remove {}? [y/N] ", names.join(", "))?;
     let mut answer = String::new();
     stdin().lock().read_line(&mut answer)?;

@@ -12,6 +12,7 @@ use crate::commands::record;
 use crate::failure::Failure;
 use crate::gstreamer::{Child, Ended, GStreamer, Line, Run, Wire, hear_stop, shown};
 use crate::output::Output;
+use crate::seconds::some_seconds;
 
 /// How long a program may take to begin.
 const TO_BEGIN: Duration = Duration::from_secs(20);
@@ -27,7 +28,7 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", default_value = "tdlink-demo.mp4")]
     pub output: PathBuf,
     /// Seconds of it
-    #[arg(short, long, default_value_t = 5.0, value_name = "SECONDS")]
+    #[arg(short, long, default_value_t = 5.0, value_name = "SECONDS", value_parser = some_seconds)]
     pub duration: f64,
 }
 

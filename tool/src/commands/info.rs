@@ -9,6 +9,7 @@ use crate::buffer::describe::{age, origin, rate, value};
 use crate::buffer::locate::find;
 use crate::cli::Geometry;
 use crate::failure::Failure;
+use crate::gstreamer::{Line, shown};
 use crate::output::Output;
 
 /// Proposals for headerless bytes.
@@ -29,7 +30,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
         return out.pipeline(&crate::buffer::describe::pipeline(
             &args.name,
             &args.geometry,
-            "fakesink num-buffers=1 -v",
+            Line::default().then("fakesink").set("num-buffers", 1),
         )?);
     }
     // The one that a command would take comes first; the others of the name are said, too.
@@ -159,8 +160,8 @@ fn proposals(found: &Found, guesses: &[Guess], out: &mut Output) -> Result<(), F
         let desc = guess.desc;
         let like = guess.unlikeness.map(|unlikeness| format!("   {unlikeness:.3}")).unwrap_or_default();
         out.line(format_args!(
-            "    tdlink snapshot {} --width {} --height {} --channels {} --sample-type {} -o look.png{like}",
-            crate::output::quoted(&found.name),
+            "    {} --width {} --height {} --channels {} --sample-type {} -o look.png{like}",
+            shown(&[], "tdlink snapshot", std::slice::from_ref(&found.name)),
             desc.width,
             desc.height,
             desc.format.channels,

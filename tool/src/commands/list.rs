@@ -5,7 +5,7 @@ use tdlink_core::discover::{Found, Look, Protocol, State, all};
 
 use crate::buffer::describe::{age, rate, value};
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, plain};
 
 /// Arguments of `list`
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
 fn row(found: &Found) -> [String; 9] {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     [
-        found.name.clone(),
+        plain(&found.name),
         found.protocol().word().to_owned(),
         found.state.word().to_owned(),
         found.bytes.to_string(),
@@ -60,7 +60,7 @@ fn row(found: &Found) -> [String; 9] {
         or_dash(found.framerate.map(rate)),
         or_dash(found.age.map(age)),
         or_dash(found.consumers.map(|consumers| consumers.to_string())),
-        or_dash(found.producer.as_ref().map(ToString::to_string)),
+        or_dash(found.producer.as_ref().map(|producer| plain(&producer.to_string()))),
     ]
 }
 

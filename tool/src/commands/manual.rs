@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
+use serde_json::json;
 
 use crate::cli::Cli;
 use crate::failure::Failure;
@@ -29,7 +30,7 @@ pub struct ManArgs {
 pub fn completions(args: CompletionArgs, out: &mut Output) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "tdlink", &mut script);
-    out.text(&String::from_utf8_lossy(&script))
+    out.text("a script", &String::from_utf8_lossy(&script))
 }
 
 /// Prints the manual page, or writes all pages.
@@ -38,9 +39,10 @@ pub fn man(args: ManArgs, out: &mut Output) -> Result<(), Failure> {
     let Some(dir) = args.dir else {
         let mut page = Vec::new();
         clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(refused)?;
-        return out.text(&String::from_utf8_lossy(&page));
+        return out.text("the page", &String::from_utf8_lossy(&page));
     };
     std::fs::create_dir_all(&dir).map_err(refused)?;
     clap_mangen::generate_to(Cli::command(), &dir).map_err(refused)?;
+    out.value(&json!({ "directory": dir.display().to_string() }))?;
     out.line(format_args!("{}: the pages of all commands", dir.display()))
 }

@@ -10,8 +10,10 @@ use crate::buffer::picture::Picture;
 use crate::buffer::source::{News, Source, Want};
 use crate::cli::Geometry;
 use crate::failure::Failure;
+use crate::gstreamer::Line;
 use crate::measure::Meter;
 use crate::output::Output;
+use crate::seconds::whole_seconds;
 
 /// How often there is an answer.
 const EVERY: Duration = Duration::from_secs(1);
@@ -22,8 +24,8 @@ pub struct Args {
     /// The buffer
     pub name: String,
     /// End after so many seconds; else when it is interrupted
-    #[arg(long, value_name = "SECONDS")]
-    pub seconds: Option<u64>,
+    #[arg(long, value_name = "SECONDS", value_parser = whole_seconds)]
+    pub seconds: Option<u32>,
     #[command(flatten)]
     pub geometry: Geometry,
 }
@@ -43,14 +45,14 @@ pub fn run(args: Args, what: What, out: &mut Output) -> Result<(), Failure> {
         return out.pipeline(&pipeline(
             &args.name,
             &args.geometry,
-            "fpsdisplaysink video-sink=fakesink text-overlay=false -v",
+            Line::default().then("fpsdisplaysink").set("video-sink", "fakesink").set("text-overlay", false),
         )?);
     }
     let (mut source, _) = Source::open(&args.name, &args.geometry, Want::Times)?;
     let mut picture = Picture::blank(&source.desc())?;
     let (began, mut meter, mut seen) = (Instant::now(), Meter::default(), 0u64);
     let mut answer_at = began + EVERY;
-    let ends = args.seconds.map(|seconds| began + Duration::from_secs(seconds));
+    let ends = args.seconds.map(|seconds| began + Duration::from_secs(seconds.into()));
     loop {
         match source.next(answer_at, &mut picture)? {
             News::Frame { published, .. } => {

@@ -14,6 +14,7 @@ use crate::gstreamer::{
     Codec, Counts, Ended, GStreamer, Run, Why, Wire, hear_stop, missing, rate, shown, size, sound, stopped,
 };
 use crate::output::Output;
+use crate::seconds::{some_seconds, whole_seconds};
 
 mod container;
 mod pipeline;
@@ -52,7 +53,7 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// Ends after this many seconds
-    #[arg(short, long, value_name = "SECONDS")]
+    #[arg(short, long, value_name = "SECONDS", value_parser = some_seconds)]
     pub duration: Option<f64>,
     /// Frames a second, 60 or 30000/1001; else the producer's, or 60
     #[arg(long, value_name = "RATE", value_parser = rate)]
@@ -86,7 +87,7 @@ pub struct Args {
     #[arg(long)]
     pub once: bool,
     /// Gives up after this many seconds without a producer; 0 waits for ever
-    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 0, value_name = "SECONDS", value_parser = whole_seconds)]
     pub timeout: u32,
     /// Fails if a single frame was skipped, torn or overwritten
     #[arg(long)]
@@ -114,9 +115,6 @@ struct Sum {
 /// Records.
 pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     let container = Container::of(&args.output)?;
-    if args.duration.is_some_and(|seconds| !(seconds > 0.0 && seconds.is_finite())) {
-        return Err(Failure::Usage("--duration: expected seconds, more than 0".into()));
-    }
     let gstreamer = GStreamer::with_plugin()?;
     container.check(&gstreamer)?;
     hear_stop()?;

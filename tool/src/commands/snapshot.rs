@@ -16,7 +16,9 @@ use crate::buffer::picture::Picture;
 use crate::buffer::source::{News, Source, Want};
 use crate::cli::Geometry;
 use crate::failure::Failure;
-use crate::output::{Output, quoted};
+use crate::gstreamer::Line;
+use crate::output::Output;
+use crate::seconds::whole_seconds;
 
 /// Arguments of `snapshot`
 #[derive(Debug, clap::Args)]
@@ -30,25 +32,28 @@ pub struct Args {
     #[arg(long)]
     pub alpha: bool,
     /// Wait so many seconds for a frame
-    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
-    pub timeout: u64,
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = whole_seconds)]
+    pub timeout: u32,
     #[command(flatten)]
     pub geometry: Geometry,
 }
 
 /// Takes one frame and writes it.
 pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
+    let to_stdout = args.output.as_os_str() == "-";
     if out.is_print() {
-        let file = quoted(&args.output.display().to_string());
-        return out.pipeline(&pipeline(
-            &args.name,
-            &args.geometry,
-            &format!("videoconvert ! pngenc snapshot=true ! filesink location={file}"),
-        )?);
+        let rest = Line::default().then("videoconvert").then("pngenc").set("snapshot", true);
+        let rest = if to_stdout { rest.then("fdsink") } else { rest.then("filesink").file("location", &args.output) };
+        return out.pipeline(&pipeline(&args.name, &args.geometry, rest)?);
+    }
+    if to_stdout && out.is_json() {
+        return Err(Failure::Usage(
+            "the picture itself is no JSON: name a file after -o, or leave --json out".to_owned(),
+        ));
     }
     let (mut source, found) = Source::open(&args.name, &args.geometry, Want::Pixels)?;
     let mut picture = Picture::blank(&source.desc())?;
-    let deadline = Instant::now() + Duration::from_secs(args.timeout);
+    let deadline = Instant::now() + Duration::from_secs(args.timeout.into());
     loop {
         match source.next(deadline, &mut picture)? {
             News::Frame { .. } => break,
@@ -64,7 +69,6 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
         }
     }
     let (picture, colour, depth) = for_file(&picture, args.alpha)?;
-    let to_stdout = args.output.as_os_str() == "-";
     if to_stdout {
         encode(&picture, colour, depth, &mut stdout().lock())?;
         return Ok(());

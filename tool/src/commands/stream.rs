@@ -12,6 +12,7 @@ use crate::gstreamer::{
     hear_stop, missing, package, rate, shown, size, sound, stopped,
 };
 use crate::output::Output;
+use crate::seconds::some_seconds;
 
 mod target;
 
@@ -63,7 +64,7 @@ pub struct Args {
     #[arg(long, default_value = "auto", value_name = "SOURCE")]
     pub audio: String,
     /// Ends after this many seconds
-    #[arg(short, long, value_name = "SECONDS")]
+    #[arg(short, long, value_name = "SECONDS", value_parser = some_seconds)]
     pub duration: Option<f64>,
     /// Gives up after this many broken attempts in a row; 0 never
     #[arg(long, default_value_t = 0, value_name = "COUNT")]
@@ -77,9 +78,6 @@ pub struct Args {
 pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     let target = read(&args.url)?;
     target.takes(args.codec)?;
-    if args.duration.is_some_and(|seconds| !(seconds > 0.0 && seconds.is_finite())) {
-        return Err(Failure::Usage("--duration: expected seconds, more than 0".into()));
-    }
     let gstreamer = GStreamer::with_plugin()?;
     target.check(&gstreamer)?;
     hear_stop()?;

@@ -10,11 +10,14 @@ use tdlink_core::protocol::control::{FrameSpec, Interrupt, Producer, ProducerOpt
 use tdlink_core::protocol::copy::{CopyThreads, FrameWriter};
 use tdlink_core::segment::{Published, SegmentName, monotonic_ns};
 
+use crate::buffer::describe::launched;
 use crate::buffer::picture::{Picture, rgba};
 use crate::card;
 use crate::cli::{Corner, Order, Sample};
 use crate::failure::Failure;
-use crate::output::{Output, quoted};
+use crate::gstreamer::{Line, shown};
+use crate::output::Output;
+use crate::seconds::whole_seconds;
 
 /// Arguments of `testcard`
 #[derive(Debug, clap::Args)]
@@ -50,8 +53,8 @@ pub struct Args {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
     pub slots: u32,
     /// End after so many seconds; else when it is interrupted
-    #[arg(long, value_name = "SECONDS")]
-    pub seconds: Option<u64>,
+    #[arg(long, value_name = "SECONDS", value_parser = whole_seconds)]
+    pub seconds: Option<u32>,
     /// Take the name from a live producer
     #[arg(long)]
     pub takeover: bool,
@@ -59,16 +62,13 @@ pub struct Args {
 
 /// Writes the card until it is enough.
 pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
-    let Some(to) = &args.to else { return out.text(&card::glsl::text()) };
+    let Some(to) = &args.to else { return out.text("the shader", &card::glsl::text()) };
     let (width, height) = (args.width, args.height);
     if out.is_print() {
-        return out.pipeline(&format!(
-            "gst-launch-1.0 videotestsrc is-live=true ! \
-             video/x-raw,format=RGBA,width={width},height={height},framerate={}/1 ! tdshmsink shm-name={} slots={}",
-            args.framerate,
-            quoted(to),
-            args.slots
-        ));
+        let caps = format!("video/x-raw,format=RGBA,width={width},height={height},framerate={}/1", args.framerate);
+        let line = Line::default().then("videotestsrc").set("is-live", true).then(&caps);
+        let line = line.then("tdshmsink").set("shm-name", to).set("slots", args.slots);
+        return out.pipeline(&launched(&line));
     }
     let name = SegmentName::new(to).map_err(|error| Failure::Usage(error.to_string()))?;
     let sample: SampleType = args.sample_type.into();
@@ -92,15 +92,15 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     out.value(&json!({ "name": to, "width": width, "height": height, "format": format.to_string(), "framerate": args.framerate }))?;
     out.line(format_args!(
         "{to}: {desc} at {} Hz. In TouchDesigner: Shared Memory LOP, Receive, Buffer Name {to}, {width}×{height}×{}. \
-         `tdlink doctor {}` reads it back.",
+         `{}` reads it back.",
         args.framerate,
         args.channels,
-        quoted(to)
+        shown(&[], "tdlink doctor", std::slice::from_ref(to))
     ))?;
     let (began, every) = (Instant::now(), Duration::from_secs(1) / args.framerate);
     let mut number = 0u32;
     let mut picture = floats(width, height, 0);
-    while !interrupt.is_raised() && args.seconds.is_none_or(|seconds| began.elapsed().as_secs() < seconds) {
+    while !interrupt.is_raised() && args.seconds.is_none_or(|seconds| began.elapsed().as_secs() < u64::from(seconds)) {
         if producer.tend().map_err(Failure::failed)?.names == Published::TakenByOther {
             return Err(Failure::Failed(format!("another program has taken the name {to:?}")));
         }

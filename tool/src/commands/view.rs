@@ -9,6 +9,7 @@ use crate::cli::Geometry;
 use crate::failure::Failure;
 use crate::gstreamer::{Ended, GStreamer, Run, Trouble, Wire, hear_stop, missing, package, shown};
 use crate::output::Output;
+use crate::seconds::whole_seconds;
 
 /// Arguments of `view`
 #[derive(Debug, clap::Args)]
@@ -17,7 +18,7 @@ pub struct Args {
     /// The buffer
     pub name: String,
     /// Gives up after this many seconds without a producer; 0 waits for ever
-    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 0, value_name = "SECONDS", value_parser = whole_seconds)]
     pub timeout: u32,
     /// Of a raw buffer
     #[command(flatten)]

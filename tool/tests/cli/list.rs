@@ -135,6 +135,50 @@ fn a_paused_producer_is_stalled_and_a_killed_one_stale_until_it_is_cleaned() {
 }
 
 #[test]
+fn a_raw_producer_out_of_sight_is_unknown_and_not_stale() {
+    let name = Name::new("list-hidden");
+    let mut writer = shared_memory(&name, &[1; 4096]);
+    let found = one(&name);
+    assert_eq!((found["users"].as_array().map(Vec::len), &found["state"]), (Some(1), &"unknown".into()), "{found:#}");
+    // As in a container that shares /dev/shm: the writer lives and is not among the processes there.
+    let mut contained = std::process::Command::new("unshare");
+    contained.args(["--map-root-user", "--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_tdlink")]);
+    let output = contained.args(["--json", "list"]).output().expect("unshare starts");
+    if output.status.success() {
+        let there = super::values(&String::from_utf8_lossy(&output.stdout));
+        let found = there.into_iter().find(|found| found["name"] == *name).expect("it is listed");
+        assert_eq!((&found["state"], &found["users"]), (&"unknown".into(), &Value::Array(Vec::new())), "{found:#}");
+        assert_eq!(found["users-are-all"], false);
+    } else {
+        // Containers and hardened systems allow no namespaces.
+        println!("not looked at from a namespace: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    writer.peer.kill();
+    let found = one(&name);
+    let wanted = if found["users-are-all"] == true { "stale" } else { "unknown" };
+    assert_eq!(found["state"], wanted, "{found:#}");
+}
+
+#[test]
+fn a_name_commands_no_terminal_and_adds_no_line() {
+    let name = Name::new("list-escape");
+    let evil = format!("{name}\x1b[31m\nNAME  PROTOCOL\r\x07");
+    let path = name.path().with_file_name(&evil);
+    fs::write(&path, [1; 4096]).unwrap();
+    let outputs = [&["list"][..], &["info", &evil], &["clean", "--dry-run", &evil]].map(tdlink);
+    let (values, _) = json(&["list"]);
+    fs::remove_file(&path).unwrap();
+    for output in outputs {
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains(r"\u{1b}[31m\nNAME  PROTOCOL\r\u{7}"), "{text:?}");
+        assert!(!text.contains(|letter: char| letter.is_control() && letter != '\n'), "{text:?}");
+        assert!(text.lines().skip(1).all(|line| !line.starts_with("NAME")), "{text}");
+    }
+    assert!(values.iter().any(|found| found["name"] == *evil), "programs get the name as it is");
+}
+
+#[test]
 fn a_ring_that_was_left_goes_with_its_pixels() {
     let name = Name::new("list-ring");
     let mut card = testcard(&name, &["--width", "160", "--height", "90", "--slots", "4"]);

@@ -169,6 +169,53 @@ fn every_command_has_a_page_and_is_completed() {
 }
 
 #[test]
+fn with_json_everything_said_is_json_or_refused() {
+    for args in [
+        &["snapshot", "--json"][..],
+        &["--json", "no-such-command"],
+        &["--json", "hz", "cam1", "--seconds", "18446744073709551615"],
+        &["--json", "completions", "bash"],
+        &["--json", "man"],
+        &["--json", "testcard", "--glsl"],
+        &["--json", "snapshot", "cam1", "-o", "-"],
+    ] {
+        let output = tdlink(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "{args:?}: {output:?}");
+        let said = values(&String::from_utf8_lossy(&output.stderr));
+        assert_eq!((said.len(), &said[0]["code"]), (1, &2.into()), "{args:?}: {said:?}");
+        assert!(said[0]["error"].as_str().is_some_and(|error| !error.is_empty()), "{args:?}: {said:?}");
+    }
+}
+
+#[test]
+fn seconds_that_no_clock_takes_are_refused() {
+    for args in [
+        &["snapshot", "cam1", "-o", "x.png", "--timeout"][..],
+        &["hz", "cam1", "--seconds"],
+        &["bw", "cam1", "--seconds"],
+        &["watch", "cam1", "--seconds"],
+        &["testcard", "--to", "cam1", "--seconds"],
+    ] {
+        let output = tdlink(&[args, &["18446744073709551615"]].concat());
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
+    }
+}
+
+#[test]
+fn a_printed_line_is_quoted_for_gst_launch_and_for_the_shell() {
+    let name = Name::new("print a\"b");
+    std::fs::write(name.path(), vec![1; 64 * 64 * 4]).expect("/dev/shm is writable");
+    let geometry = ["--width", "64", "--height", "64"];
+    let printed = said(&[&["snapshot", "--print", &*name, "-o", "my film.png"], &geometry[..]].concat());
+    std::fs::remove_file(name.path()).expect("it is ours");
+    let quoted = format!("'shm-name=\"{}\"'", name.replace('"', "\\\""));
+    for wanted in ["gst-launch-1.0", &quoted, "'location=\"my film.png\"'", "width=64", "! pngenc snapshot=true !"] {
+        assert!(printed.contains(wanted), "{wanted} is missing: {printed}");
+    }
+}
+
+#[test]
 fn exit_codes_are_those_that_are_promised() {
     assert_eq!(tdlink(&["list"]).status.code(), Some(0));
     let missing = tdlink(&["info", "tdt-no-such-buffer"]);

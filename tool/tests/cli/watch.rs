@@ -58,6 +58,63 @@ fn a_watch_follows_a_producer_that_goes_and_comes_back() {
 }
 
 #[test]
+fn a_watch_that_cannot_read_goes_on_looking() {
+    let name = Name::new("watch-cut");
+    let bytes = vec![7; 64 * 64 * 4];
+    std::fs::write(name.path(), &bytes).unwrap();
+    let mut watch = Peer::spawn(command(&["--json", "watch", &name, "--width", "64", "--height", "64"]));
+    watch.hear("\"gone\":null", PATIENCE);
+    std::fs::OpenOptions::new().write(true).open(name.path()).unwrap().set_len(0).unwrap();
+    watch.hear("\"gone\":\"", PATIENCE);
+    std::fs::write(name.path(), &bytes).unwrap();
+    watch.hear("\"gone\":null", PATIENCE);
+    watch.signal("-TERM");
+    let (status, _) = watch.wait(PATIENCE);
+    std::fs::remove_file(name.path()).unwrap();
+    assert_eq!(status.code(), Some(0), "it ends in order");
+}
+
+#[test]
+fn a_watch_that_is_asked_to_end_gives_the_terminal_back() {
+    const TERMINAL: &str = "
+import os, pty, select, signal, struct, sys, termios, time, fcntl
+pid, master = pty.fork()
+if pid == 0:
+    os.environ['TERM'] = 'xterm'
+    os.execv(sys.argv[1], sys.argv[1:])
+fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack('HHHH', 30, 100, 0, 0))
+said, sent, ends = b'', False, time.monotonic() + 20
+while time.monotonic() < ends:
+    if select.select([master], [], [], 0.1)[0]:
+        try:
+            data = os.read(master, 65536)
+        except OSError:
+            break
+        if not data:
+            break
+        said += data
+    if not sent and b'ends' in said:
+        raw = not termios.tcgetattr(master)[3] & termios.ICANON
+        held = os.open(os.readlink('/proc/%d/fd/0' % pid), os.O_RDWR | os.O_NOCTTY)
+        os.kill(pid, signal.SIGTERM)
+        sent = True
+        done, status = os.waitpid(pid, 0)
+        cooked = bool(termios.tcgetattr(held)[3] & termios.ICANON)
+        while select.select([master], [], [], 0.1)[0]:
+            said += os.read(master, 65536)
+        print(raw, cooked, status, b'\\x1b[?1049l' in said)
+        break
+";
+    let name = Name::new("watch-term");
+    let _card = testcard(&name, &["--width", "160", "--height", "90"]);
+    let mut python = std::process::Command::new("timeout");
+    python.args(["60", "/usr/bin/python3", "-c", TERMINAL, env!("CARGO_BIN_EXE_tdlink"), "watch", &name]);
+    let output = python.output().expect("python3 starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(said.trim(), "True True 0 True", "raw before, cooked after, exit code, screen left: {output:?}");
+}
+
+#[test]
 fn metrics_are_served_on_loopback_in_prometheus_text() {
     let name = Name::new("watch-metrics");
     let _card = testcard(&name, &["--width", "160", "--height", "90"]);

@@ -62,7 +62,8 @@ pub fn run(name: &str, geometry: &Geometry, out: &mut Output) -> Result<(), Fail
     reading.faults.extend(faults(&reading.verdict, &reading.desc));
     for fault in &reading.faults {
         out.value(&json!({ "fault": fault.id, "what": fault.what, "mend": fault.mend }))?;
-        out.line(format_args!("! {}\n  mend: {}", fault.what, fault.mend))?;
+        out.line(format_args!("! {}", fault.what))?;
+        out.line(format_args!("  mend: {}", fault.mend))?;
     }
     match reading.faults.len() {
         0 => {
@@ -235,6 +236,15 @@ fn faults(verdict: &Verdict, desc: &FrameDesc) -> Vec<Fault> {
             "red-blue-swapped",
             "Red and blue are exchanged.",
             format!("channel-order={other} (tdshmsrc, or tdshmsink where it is written)"),
+        );
+    }
+    if verdict.off_colours {
+        fault(
+            "colours",
+            "The bars have other colours than the card: components are exchanged, the matrix is another one, or colour is \
+             taken out.",
+            "the same colorimetry on both sides (601 is not 709), and no Reorder, HSV Adjust or Level TOP in between"
+                .to_owned(),
         );
     }
     if verdict.limited {

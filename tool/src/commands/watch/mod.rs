@@ -16,7 +16,9 @@ use crate::buffer::picture::Picture;
 use crate::buffer::source::{News, Source, Want};
 use crate::cli::Geometry;
 use crate::failure::Failure;
+use crate::gstreamer::{Line, hear_stop, stopped};
 use crate::output::Output;
+use crate::seconds::whole_seconds;
 use state::Watched;
 
 /// How often the screen is drawn, and keys are looked at.
@@ -33,8 +35,8 @@ pub struct Args {
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub metrics: Option<SocketAddr>,
     /// End after so many seconds; else with `q`, or when it is interrupted
-    #[arg(long, value_name = "SECONDS")]
-    pub seconds: Option<u64>,
+    #[arg(long, value_name = "SECONDS", value_parser = whole_seconds)]
+    pub seconds: Option<u32>,
     #[command(flatten)]
     pub geometry: Geometry,
 }
@@ -50,7 +52,11 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 /// Watches until it is enough.
 pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     if out.is_print() {
-        return out.pipeline(&pipeline(&args.name, &args.geometry, "videoconvert ! fpsdisplaysink")?);
+        return out.pipeline(&pipeline(
+            &args.name,
+            &args.geometry,
+            Line::default().then("videoconvert").then("fpsdisplaysink"),
+        )?);
     }
     // The first look tells what can be had: pixels, or times alone where pixels need a driver that is not here.
     let (source, want) = match Source::open(&args.name, &args.geometry, Want::Pixels) {
@@ -58,13 +64,14 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
         Err(failure @ (Failure::NotFound(_) | Failure::Usage(_))) => return Err(failure),
         Err(_) => (Source::open(&args.name, &args.geometry, Want::Times)?.0, Want::Times),
     };
+    hear_stop()?;
     let watched = Arc::new(Mutex::new(Watched::new(&args.name)));
     if let Some(address) = args.metrics {
         let address = metrics::serve(address, Arc::clone(&watched))
             .map_err(|error| Failure::Failed(format!("no metrics can be served on {address}: {error}")))?;
         out.note(format_args!("metrics on http://{address}/metrics"));
     }
-    let ends = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let ends = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
     let watch = Watch { args, want, source: Some(source), watched, ends };
     if out.is_terminal() { watch.on_screen() } else { watch.in_lines(out) }
 }
@@ -79,7 +86,7 @@ struct Watch {
 
 impl Watch {
     fn is_over(&self) -> bool {
-        self.ends.is_some_and(|ends| Instant::now() >= ends)
+        stopped() || self.ends.is_some_and(|ends| Instant::now() >= ends)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Watched> {
@@ -87,12 +94,13 @@ impl Watch {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what comes until `until`. A producer that has gone is looked for again.
+    /// Takes what comes until `until`. A producer that has gone, or can no longer be read, is looked for again.
     fn take(&mut self, picture: &mut Picture, until: Instant) -> Result<(), Failure> {
         if self.source.is_none() {
-            match Source::open(&self.args.name, &self.args.geometry, self.want) {
-                Ok((source, _)) => {
-                    *picture = Picture::blank(&source.desc())?;
+            let opened = Source::open(&self.args.name, &self.args.geometry, self.want);
+            match opened.and_then(|(source, _)| Ok((Picture::blank(&source.desc())?, source))) {
+                Ok((blank, source)) => {
+                    *picture = blank;
                     self.source = Some(source);
                     self.lock().gone = None;
                 }
@@ -105,7 +113,7 @@ impl Watch {
         }
         while Instant::now() < until {
             let Some(source) = &mut self.source else { break };
-            let news = source.next(until, picture)?;
+            let news = source.next(until, picture).unwrap_or_else(|failure| News::Gone(failure.to_string()));
             let (desc, losses) = (source.desc(), source.losses());
             let pixels = (self.want == Want::Pixels).then_some(&*picture);
             let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,8 +138,16 @@ impl Watch {
 
     fn in_lines(mut self, out: &mut Output) -> Result<(), Failure> {
         let mut picture = self.first_picture()?;
-        while !self.is_over() {
-            self.take(&mut picture, Instant::now() + LINE_EVERY)?;
+        let mut second = Instant::now();
+        loop {
+            second += LINE_EVERY;
+            // In short steps, so that being asked to end is heard.
+            while !self.is_over() && Instant::now() < second {
+                self.take(&mut picture, second.min(Instant::now() + DRAW_EVERY))?;
+            }
+            if stopped() {
+                return Ok(());
+            }
             let (value, line) = {
                 let mut watched = self.lock();
                 watched.second();
@@ -139,13 +155,16 @@ impl Watch {
             };
             out.value(&value)?;
             out.line(line)?;
+            if self.is_over() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     fn on_screen(mut self) -> Result<(), Failure> {
         let mut picture = self.first_picture()?;
-        let mut terminal = ratatui::try_init()?;
+        // Half of it may be done when it fails.
+        let mut terminal = ratatui::try_init().inspect_err(|_| ratatui::restore())?;
         let mut second = Instant::now() + LINE_EVERY;
         let watched = loop {
             let step = self.take(&mut picture, Instant::now() + DRAW_EVERY).and_then(|()| {
