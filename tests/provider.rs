@@ -71,6 +71,15 @@ fn a_buffer_is_a_device_with_its_caps_whose_element_reads_it() {
         let again = gst::ElementFactory::make("tdshmsrc").build().expect("tdshmsrc");
         device.reconfigure_element(&again).expect("a source of ours");
         assert_eq!(again.property::<String>("shm-name"), &*name);
+        let nick = |element: &gst::Element| {
+            let value = element.property_value("protocol");
+            gst::glib::EnumValue::from_value(&value).map(|(_, value)| value.nick().to_owned())
+        };
+        assert_eq!(nick(&again).as_deref(), Some(if protocol == "touch" { "touch" } else { "auto" }));
+        // One that read the other kind before does not keep on looking for it.
+        again.set_property_from_str("protocol", if protocol == "touch" { "raw" } else { "touch" });
+        device.reconfigure_element(&again).expect("a source of ours");
+        assert_eq!(nick(&again).as_deref(), Some(if protocol == "touch" { "touch" } else { "auto" }));
         sender.interrupt();
         sender.wait(PATIENCE);
         poll("the name goes", PATIENCE, || name.leftovers().is_empty().then_some(()));
@@ -110,14 +119,35 @@ fn devices_come_and_go_with_their_senders_however_these_end() {
     assert_eq!(news(&bus, &name), Some(true), "another came");
     killed.kill();
     assert_eq!(news(&bus, &name), Some(false), "it was killed");
-    provider.stop();
-    // Another size is another device; what the dead one left is taken over.
+    // Another size is another device: the old one goes, and another comes. What the dead one left is taken over.
     let mut writer = sender(&name, "slots=3");
-    provider.start().expect("it starts again");
-    device(&provider, &name);
-    provider.stop();
+    assert_eq!(news(&bus, &name), Some(true), "one more");
     writer.interrupt();
     writer.wait(PATIENCE);
+    let picture = "videotestsrc is-live=true ! video/x-raw,format=RGBA,width=32,height=18,framerate=60/1";
+    let mut smaller = Peer::launch(&format!("{picture} ! tdshmsink shm-name={name} slots=3"));
+    assert_eq!(news(&bus, &name), Some(false), "that of the old size goes");
+    assert_eq!(news(&bus, &name), Some(true), "that of the new size comes");
+    provider.stop();
+    smaller.interrupt();
+    smaller.wait(PATIENCE);
+}
+
+/// Its segments stay where they are, and nothing in them says that it has gone.
+#[test]
+fn what_a_killed_sender_to_a_shared_mem_top_leaves_is_no_device() {
+    let (provider, name) = (provider(), Name::new("touch-dead"));
+    let mut killed = sender(&name, "protocol=touch");
+    device(&provider, &name);
+    killed.kill();
+    assert!(!name.leftovers().is_empty(), "a kill takes no name away");
+    let gone = || provider.devices().iter().all(|device| device.display_name() != *name).then_some(());
+    poll("the device goes", PATIENCE, gone);
+    // The next sender takes over what is left, and tidies up.
+    let mut next = sender(&name, "protocol=touch");
+    device(&provider, &name);
+    next.interrupt();
+    next.wait(PATIENCE);
 }
 
 #[test]

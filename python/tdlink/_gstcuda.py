@@ -4,8 +4,8 @@
 Addresses of PyGObject's objects are their hashes. `GstMapInfo` and `GST_MAP_CUDA` are GStreamer's of 1.22 and later.
 """
 
+import contextlib
 import ctypes
-import ctypes.util
 import sys
 import threading
 
@@ -69,6 +69,7 @@ class Libraries:
         self.peek = _function(gst, "gst_buffer_peek_memory", _P, _P, ctypes.c_uint)
         self.set_context = _function(gst, "gst_element_set_context", None, _P, _P)
         self.unref_context = _function(gst, "gst_mini_object_unref", None, _P)
+        self.unref = _function(gst, "gst_object_unref", None, _P)
         self.pool_config = _function(gst, "gst_buffer_pool_get_config", _P, _P)
         self.pool_params = _function(
             gst, "gst_buffer_pool_config_set_params", None, _P, _P, ctypes.c_uint, ctypes.c_uint, ctypes.c_uint
@@ -109,6 +110,16 @@ class Libraries:
                     raise TdlinkError("GStreamer takes no context of device %d" % device)
                 self.contexts[device] = handle, wrapped
             return self.contexts[device]
+
+    @contextlib.contextmanager
+    def current(self, device):
+        """The primary context of a device on top of this thread's."""
+        handle, _ = self.primary(device)
+        self.call("cuCtxPushCurrent_v2", handle)
+        try:
+            yield
+        finally:
+            self.call("cuCtxPopCurrent_v2", ctypes.byref(_P()))
 
     def stream(self, memory):
         """The stream on which what was done to a memory is ordered; None where it is done."""

@@ -28,17 +28,42 @@ impl Described {
         }
     }
 
-    /// `protocol` of that element, where it would not find out by itself which of two buffers of one name is meant.
+    /// `protocol` of that element, where it has one: an element that read another buffer before must not keep that one's.
     pub fn protocol_property(&self) -> Option<&'static str> {
-        (self.protocol == Protocol::Touch).then_some("touch")
+        match self.protocol {
+            Protocol::CudaLink => None,
+            Protocol::Touch => Some("touch"),
+            Protocol::Raw | Protocol::Control => Some("auto"),
+        }
     }
 }
 
 /// All of them, in the order of their names.
 pub fn all() -> Vec<Described> {
-    let mut all: Vec<Described> = discover::all(Look::Segments).iter().filter_map(described).collect();
+    let mut found = discover::all(Look::Segments);
+    found.retain(|found| is_ours(found) && described(found).is_some());
+    // A control segment's producer holds a lock, which goes with it. What a killed one of the others leaves looks as ever,
+    // and only the processes that have it open tell.
+    if cfg!(target_os = "linux") && found.iter().any(|found| found.protocol() != Protocol::Control) {
+        found = discover::all(Look::Processes);
+        found.retain(|found| is_ours(found) && (found.protocol() == Protocol::Control || !found.users.is_empty()));
+    }
+    let mut all: Vec<Described> = found.iter().filter_map(described).collect();
     all.sort();
     all
+}
+
+/// Whether the sources would open it: not another user's, unless they are told to.
+#[cfg(target_os = "linux")]
+fn is_ours(found: &Found) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == found.uid)
+}
+
+/// A session's sections are its user's.
+#[cfg(not(target_os = "linux"))]
+const fn is_ours(_: &Found) -> bool {
+    true
 }
 
 fn described(found: &Found) -> Option<Described> {

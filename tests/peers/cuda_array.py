@@ -73,7 +73,7 @@ def frames_where_they_lie(format):
         for plane in range(2 if format in ("NV12", "P010_10LE") else 1):
             array = tdlink.gst.cuda_array(sample, plane)
             about = array.__cuda_array_interface__
-            assert about["version"] == 3 and about["data"][0], about
+            assert about["version"] == 3 and about["data"][0] and about["stream"] is None, about
             assert down(array) == tight(host, plane), "%s, plane %d" % (format, plane)
     pipeline.set_state(Gst.State.NULL)
 
@@ -94,8 +94,20 @@ def the_frame_lives_as_long_as_the_array():
     del pipeline
     gc.collect()
     assert down(array) == right, "the array's frame went with its pipeline"
-    array.release()
+    calls, call = [], Libraries.call
+    Libraries.call = lambda self, name, *rest: (calls.append((name, array._buffer is not None)), call(self, name, *rest))[1]
+    try:
+        array.release()
+    finally:
+        Libraries.call = call
+    assert ("cuCtxSynchronize", True) in calls, "the frame goes back when the GPU has done with it: %r" % calls
     assert array._buffer is None
+    try:
+        array.__cuda_array_interface__
+    except tdlink.TdlinkError as error:
+        assert "given back" in str(error), error
+    else:
+        raise AssertionError("an address of what has been given back")
 
 
 def what_python_made_reaches_a_pipeline():
@@ -113,6 +125,26 @@ def what_python_made_reaches_a_pipeline():
         assert sample.get_buffer().pts == number * Gst.SECOND // 30
     maker.set_state(Gst.State.NULL)
     taker.set_state(Gst.State.NULL)
+
+
+def arrays_without_a_stream_are_waited_for_and_pools_are_few():
+    pipeline = start("videotestsrc num-buffers=1 pattern=snow ! video/x-raw,format=RGBA,width=8,height=8 ! cudaupload ! "
+                     "video/x-raw(memory:CUDAMemory) ! appsink name=device")  # fmt: skip
+    array = tdlink.gst.cuda_array(pull(pipeline, "device"))
+    about = dict(array.__cuda_array_interface__)
+    del about["stream"]
+    other, calls, call = type("Other", (), {"__cuda_array_interface__": about}), [], Libraries.call
+    Libraries.call = lambda self, name, *rest: (calls.append(name), call(self, name, *rest))[1]
+    try:
+        for rate in range(1, 10):
+            caps = "video/x-raw(memory:CUDAMemory),format=RGBA,width=8,height=8,framerate=%d/1" % rate
+            calls.clear()
+            buffer = tdlink.gst.cuda_buffer(other, caps)
+            assert "cuCtxSynchronize" in calls and calls.index("cuCtxSynchronize") < calls.index("cuMemcpy2DAsync_v2"), calls
+    finally:
+        Libraries.call = call
+    assert len(tdlink.gst._pools) == tdlink.gst._POOLS and buffer.get_size() >= 256
+    pipeline.set_state(Gst.State.NULL)
 
 
 def what_cuda_link_carries_arrives_on_the_gpu():
@@ -170,6 +202,7 @@ for format in ("RGBA", "BGRx", "NV12", "P010_10LE"):
     frames_where_they_lie(format)
 the_frame_lives_as_long_as_the_array()
 what_python_made_reaches_a_pipeline()
+arrays_without_a_stream_are_waited_for_and_pools_are_few()
 what_cuda_link_carries_arrives_on_the_gpu()
 what_cannot_be_is_said()
 print("right")

@@ -35,6 +35,7 @@ pub fn build(kit: &Kit) -> Outcome<Packages> {
     let top = stage(&name)?;
     copy(&library, &top.join(PLUGIN))?;
     copy(&tool, &top.join(TOOL))?;
+    python_package(&top.join("python"))?;
     papers(&top, &paper("README-windows.md")?.replace("VERSION", &version))?;
     let zip = pack("zip", &top, &format!("{name}.zip"))?;
 
