@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../../examples/python"))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../../python"))
 import tdlink  # noqa: E402
 
 BITS = 16
