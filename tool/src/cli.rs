@@ -18,7 +18,7 @@ pub struct Cli {
     /// One JSON value a line instead of text
     #[arg(long, global = true)]
     pub json: bool,
-    /// Show the gst-launch-1.0 line that does the same, and do nothing
+    /// Show the gst-launch-1.0 line that does the same, for sh or on Windows cmd, and do nothing
     #[arg(long, global = true)]
     pub print: bool,
     /// What to do

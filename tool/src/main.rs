@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 fine, 1 not found, 2 usage, 3 failure.
 
+mod address;
 mod buffer;
 mod card;
 mod cli;

@@ -22,6 +22,8 @@ const COUNTED: Duration = Duration::from_secs(4);
 const PICTURES: u32 = 60;
 /// How long it may take for them.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// How long it all may take, but for what has begun: less than a minute.
+const ALL: Duration = Duration::from_secs(50);
 /// How long a sender may take to begin.
 const TO_BEGIN: Duration = Duration::from_secs(20);
 
@@ -46,10 +48,11 @@ struct Bar {
 
 /// Measures.
 pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
-    let gstreamer = GStreamer::with_plugin()?;
     if out.is_print() {
-        return Err(Failure::Usage("these are many pipelines, one after the other; leave --print out".into()));
+        return Err(Failure::Usage("bench is many pipelines, one after the other; leave --print out".into()));
     }
+    let gstreamer = GStreamer::with_plugin()?;
+    let deadline = Instant::now() + ALL;
     if !gstreamer.elements.has("imagefreeze") {
         return Err(Trouble::Lacks { what: "imagefreeze".into(), package: package("videobox") }.into());
     }
@@ -67,7 +70,12 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
         let wish = Wish { codec, depth: 8, alpha: false, live: false, kbps: 12_000, keyframes: 60, fps: 60 };
         // A codec without an encoder is no failure of what is measured.
         for encoder in encoders(&gstreamer, &wish, None).unwrap_or_default() {
-            match encoded(&gstreamer, encoder.format, encoder.line)? {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                out.note(format_args!("{}: not measured, the minute is over", encoder.name));
+                continue;
+            }
+            match encoded(&gstreamer, encoder.format, encoder.line, PATIENCE.min(left))? {
                 Ok(a_second) => bar(&mut bars, format!("{} 1080p", encoder.name), a_second, out)?,
                 Err(why) => out.note(format_args!("{}: {why}", encoder.name)),
             }
@@ -108,7 +116,7 @@ fn handed_over(gstreamer: &GStreamer, width: u32, height: u32, out: &Output) -> 
     };
     let reader = wire.source(&Geometry::default()).set("name", "src0").set("pacing", "as-produced");
     let reader = reader.then("fakesink").set("sync", false);
-    let run = Run { gstreamer, line: &reader, names: &[], frames: None, lasts: Some(COUNTED) };
+    let run = Run { gstreamer, line: &reader, names: &[], address: None, frames: None, lasts: Some(COUNTED) };
     let outcome = run.run(out, |_, _| {
         // Nobody else reads what the sender prints.
         sender.hear(Duration::ZERO);
@@ -125,13 +133,18 @@ fn handed_over(gstreamer: &GStreamer, width: u32, height: u32, out: &Output) -> 
 }
 
 /// Pictures a second that an encoder makes, or why it makes none.
-fn encoded(gstreamer: &GStreamer, format: &str, encoder: Line) -> Result<Result<f64, String>, Failure> {
+fn encoded(
+    gstreamer: &GStreamer,
+    format: &str,
+    encoder: Line,
+    patience: Duration,
+) -> Result<Result<f64, String>, Failure> {
     let line = Line::default().then("videotestsrc").set("num-buffers", PICTURES).set("horizontal-speed", 4);
     let line = line.then(&format!("video/x-raw,format={format},width=1920,height=1080,framerate=60/1"));
     let line = line.through(encoder).then("fakesink").set("sync", false);
     let mut child = Child::launch(gstreamer, line.words())?;
     let begun = Instant::now();
-    while !stopped() && !child.has_ended() && begun.elapsed() < PATIENCE {
+    while !stopped() && !child.has_ended() && begun.elapsed() < patience {
         if let Some(Said::Eos) = child.hear(Duration::from_millis(20)) {
             let a_second = f64::from(PICTURES) / begun.elapsed().as_secs_f64();
             child.end(PATIENCE, |_| ());
@@ -140,7 +153,7 @@ fn encoded(gstreamer: &GStreamer, format: &str, encoder: Line) -> Result<Result<
     }
     if !child.has_ended() {
         // It is killed: what it would still write is of no use to anybody.
-        return Ok(Err(format!("fewer than {:.0} pictures a second", f64::from(PICTURES) / PATIENCE.as_secs_f64())));
+        return Ok(Err(format!("fewer than {:.0} pictures a second", f64::from(PICTURES) / patience.as_secs_f64())));
     }
     Ok(Err(match child.end(PATIENCE, |_| ()) {
         Ended::Badly(why) => why,

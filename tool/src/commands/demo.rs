@@ -80,7 +80,7 @@ fn there_and_back(
     let back =
         wire.source(&Geometry::default()).set("name", "src0").set("num-buffers", BACK).set("on-disconnect", "eos");
     let back = back.then("fakesink");
-    let reader = Run { gstreamer, line: &back, names: &[], frames: None, lasts: Some(TO_BEGIN) };
+    let reader = Run { gstreamer, line: &back, names: &[], address: None, frames: None, lasts: Some(TO_BEGIN) };
     let outcome = reader.run(out, |_, _| None)?;
     player.interrupt();
     well(player.end(TO_END, |_| ()))?;

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 //! `tdlink play`: a file, an address or a camera into a buffer.
 
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use serde_json::json;
-use tdlink_core::protocol::control::clean;
-use tdlink_core::segment::SegmentName;
+use tdlink_core::protocol::control::{ConsumeError, clean};
+use tdlink_core::segment::{SegmentError, SegmentName};
 
+use crate::address::redacted;
 use crate::failure::Failure;
 use crate::gstreamer::{
     Child, Ended, GStreamer, Line, Run, Said, Trouble, hear_stop, package, program, rate, shown, size, stopped,
@@ -21,6 +25,9 @@ const TIMES: usize = 1000;
 const SILENCE: Duration = Duration::from_millis(50);
 /// How long a player may take to go once it is told to.
 const TO_GO: Duration = Duration::from_secs(5);
+
+/// What plays a film many times takes at least so long.
+const AT_LEAST: Duration = Duration::from_secs(1);
 
 /// How the buffer passes frames on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -78,14 +85,18 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     let picture = picture(&args);
     let player = program(&gstreamer.bin, "gst-play-1.0");
     let repeats = matches!(what, What::File(_)) && !args.once;
-    if repeats && player.is_file() {
+    // The player drops its elements without a word, and a sink in GPU memory has more to end than a name.
+    let gapless = args.kind != As::CudaLink;
+    if repeats && gapless && player.is_file() {
         return repeat(&args, &gstreamer, &what, &picture, out);
     }
     let line = source(&gstreamer, &what)?.through(picture);
     if out.is_print() {
         return out.pipeline(&shown(&gstreamer.settings(), "gst-launch-1.0 -e", line.words()));
     }
-    if repeats {
+    if repeats && !gapless {
+        out.note("the buffer goes and comes back each time the film begins again");
+    } else if repeats {
         let package = package("gst-play-1.0");
         out.note(format_args!(
             "no gst-play-1.0 ({package}): the buffer goes and comes back each time the film begins again"
@@ -93,7 +104,14 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     }
     say(&args, out)?;
     loop {
-        let run = Run { gstreamer: &gstreamer, line: &line, names: &[], frames: None, lasts: None };
+        let run = Run {
+            gstreamer: &gstreamer,
+            line: &line,
+            names: &[],
+            address: Some(&args.what),
+            frames: None,
+            lasts: None,
+        };
         match run.run(out, |_, _| None)?.ended {
             Ended::Badly(why) => return Err(Failure::Failed(why)),
             Ended::Killed => return Err(Failure::Failed("the pipeline did not end in time and was killed".into())),
@@ -104,8 +122,9 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
 }
 
 fn say(args: &Args, out: &mut Output) -> Result<(), Failure> {
-    out.note(format_args!("{} into \"{}\"; Ctrl-C ends it", args.what, args.to));
-    out.value(&json!({ "playing": args.what, "to": args.to }))
+    let what = if args.what.contains("://") { redacted(&args.what) } else { args.what.clone() };
+    out.note(format_args!("{what} into \"{}\"; Ctrl-C ends it", args.to));
+    out.value(&json!({ "playing": what, "to": args.to }))
 }
 
 /// Without a gap: a player that is given the file many times.
@@ -118,30 +137,49 @@ fn repeat(args: &Args, gstreamer: &GStreamer, what: &What, picture: &Line, out: 
         words.extend([uri.clone(), uri]);
         return out.pipeline(&shown(&gstreamer.settings(), "gst-play-1.0", &words));
     }
-    let list = std::env::temp_dir().join(format!("tdlink-play-{}.txt", std::process::id()));
-    std::fs::write(&list, format!("{uri}\n").repeat(TIMES))
-        .map_err(|err| Failure::Failed(format!("{}: {err}", list.display())))?;
-    words.push(format!("--playlist={}", list.display()));
+    let list = Playlist::new(&format!("{uri}\n").repeat(TIMES))?;
+    words.push(format!("--playlist={}", list.0.display()));
     say(args, out)?;
     let ended = again_and_again(gstreamer, &words, out);
-    let removed = std::fs::remove_file(&list);
     // The player goes without a word to its elements: what they leave is removed like that of any producer that died.
     if let Ok(name) = SegmentName::new(&args.to)
-        && args.kind != As::Touch
+        && matches!(args.kind, As::Raw | As::Ring)
         && let Err(err) = clean(&name)
+        && !matches!(err, ConsumeError::Segment(SegmentError::NotFound { .. }))
     {
         out.note(format_args!("\"{}\" is left: {err}", args.to));
     }
-    if let Err(err) = removed {
-        out.note(format_args!("{}: {err}", list.display()));
-    }
     ended
+}
+
+/// A list of films in a file of its own, which is removed with it.
+struct Playlist(PathBuf);
+
+impl Playlist {
+    fn new(text: &str) -> Result<Self, Failure> {
+        // A name that nobody can have taken before: the hasher's keys are random.
+        let random = RandomState::new().build_hasher().finish();
+        let file = std::env::temp_dir().join(format!("tdlink-play-{random:016x}.txt"));
+        let failed = |err| Failure::Failed(format!("{}: {err}", file.display()));
+        let mut opened = File::create_new(&file).map_err(failed)?;
+        let list = Self(file.clone());
+        opened.write_all(text.as_bytes()).map_err(failed)?;
+        Ok(list)
+    }
+}
+
+impl Drop for Playlist {
+    fn drop(&mut self) {
+        // The system clears the folder of such files where we cannot.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 fn again_and_again(gstreamer: &GStreamer, words: &[String], out: &Output) -> Result<(), Failure> {
     while !stopped() {
         let mut command = gstreamer.command("gst-play-1.0");
         command.args(words);
+        let began = Instant::now();
         let mut child = Child::start(command)?;
         let mut trouble = None;
         while !stopped() && !child.has_ended() {
@@ -153,11 +191,22 @@ fn again_and_again(gstreamer: &GStreamer, words: &[String], out: &Output) -> Res
             }
         }
         child.interrupt();
-        child.end(TO_GO, |said| trouble = trouble.take().or_else(|| complaint(said)));
+        let ended = child.end(TO_GO, |said| trouble = trouble.take().or_else(|| complaint(said)));
         if let Some(why) = trouble {
             return Err(Failure::Failed(why));
         }
+        // It is told to end without ceremony; how it takes that does not matter.
         if !stopped() {
+            match ended {
+                Ended::Badly(why) => return Err(Failure::Failed(format!("gst-play-1.0: {why}"))),
+                Ended::Killed => return Err(Failure::Failed("gst-play-1.0 did not end and was killed".into())),
+                Ended::Well if began.elapsed() < AT_LEAST => {
+                    return Err(Failure::Failed(
+                        "gst-play-1.0 ended at once and gave no reason; --once plays the film by gst-launch-1.0".into(),
+                    ));
+                }
+                Ended::Well => {}
+            }
             out.note("the film has been played many times; it begins again after a moment");
         }
     }

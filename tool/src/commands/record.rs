@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use serde_json::json;
+use tdlink_core::discover::{Look, Protocol};
 
 use crate::cli::Geometry;
 use crate::failure::Failure;
 use crate::gstreamer::{
-    Codec, Counts, Ended, GStreamer, Run, Why, Wire, hear_stop, missing, rate, shown, size, sound, stopped,
+    Codec, Counts, Ended, GStreamer, Run, Why, Wire, audio, hear_stop, missing, rate, shown, size, sound, stopped,
 };
 use crate::output::Output;
 use crate::seconds::{some_seconds, whole_seconds};
@@ -26,6 +27,10 @@ use pipeline::Plan;
 const LOOK_AFTER: Duration = Duration::from_millis(200);
 /// How many times in a row a buffer must be found without a producer.
 const LOOKS: u32 = 3;
+/// How often the processes that have a buffer open are looked for, which reads much of /proc.
+const PROCESSES_AFTER: Duration = Duration::from_secs(1);
+/// How many times in a row nobody else must have it open.
+const ALONE: u32 = 2;
 
 /// What becomes of a change of size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,7 +45,8 @@ pub enum OnResize {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The file plays even if the recorder or the machine dies: at most the last 2 seconds are missing (mp4 and mov are written in \
-fragments and put in order at the end; mkv needs no end).
+fragments and put in order at the end; mkv needs no end). A tdlink that is killed, not interrupted, leaves its gst-launch-1.0 \
+recording where there is no setpriv (Windows, macOS): end that one, too.
 When the producer goes, the file is finished. When it comes back, the next part begins: FILE-002 and so on. While it stands \
 still, its last picture is repeated.
 Several buffers of one recording have one time base. With {name} in FILE each gets a file of its own; else they are tracks \
@@ -77,8 +83,8 @@ pub struct Args {
     #[arg(long, value_name = "KBPS", value_parser = clap::value_parser!(u32).range(50..))]
     pub bitrate: Option<u32>,
     /// Sound: auto (the system's, if there is any), td (TouchDesigner's own, on Windows), system, tone (a test), none, or a
-    /// device
-    #[arg(long, default_value = "auto", value_name = "SOURCE")]
+    /// device's name, after "device:" if it is a mere word
+    #[arg(long, default_value = "auto", value_name = "SOURCE", value_parser = audio)]
     pub audio: String,
     /// What becomes of a change of size
     #[arg(long, default_value = "letterbox")]
@@ -119,7 +125,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     container.check(&gstreamer)?;
     hear_stop()?;
     let Some(wires) = all_there(&args, out)? else { return Ok(()) };
-    let sound = if args.offline { None } else { sound(&gstreamer, &args.audio)? };
+    let sound = if args.offline { Err("--offline has none".into()) } else { sound(&gstreamer, &args.audio)? };
     let mut plan = Plan::new(&gstreamer, &args, container, sound, &wires)?;
     if out.is_print() {
         let line = plan.line(&args, &wires, &args.output, None);
@@ -169,12 +175,16 @@ fn record(
     out: &Output,
 ) -> Result<(), Failure> {
     let wanted = args.duration.map(|seconds| plan.frames_in(seconds));
+    let mut number = 1;
     loop {
-        let file = container::part(&args.output, sum.parts.len() + 1);
-        plan.refuse_what_is_there(args, &file)?;
+        // The first part's file was found free before; of a later part nobody wished for a certain number.
+        while number > 1 && plan.refuse_what_is_there(args, &container::part(&args.output, number)).is_err() {
+            number += 1;
+        }
+        let file = container::part(&args.output, number);
         let left = wanted.map(|wanted| wanted.saturating_sub(sum.frames));
         let line = plan.line(args, &wires, &file, left);
-        let run = Run { gstreamer, line: &line, names: &args.names, frames: left, lasts: None };
+        let run = Run { gstreamer, line: &line, names: &args.names, address: None, frames: left, lasts: None };
         let mut after = After::new(&wires);
         let outcome = run.run(out, |ours, counts| {
             progress(counts, plan, sum, out);
@@ -186,8 +196,13 @@ fn record(
             && plan.next_encoder()
         {
             out.note(format_args!("{why}; trying {}", plan.encoder()));
+            // This attempt's own: it was free, or is written over.
+            remove(plan.files(args, &file), |_| true)?;
             continue;
         }
+        number += 1;
+        // Of a part that did not begin.
+        remove(plan.files(args, &file), |file| file.metadata().is_ok_and(|found| found.len() == 0))?;
         sum.parts.extend(plan.files(args, &file).into_iter().filter(|file| file.exists()));
         sum.frames += first.passed();
         for (element, counts) in outcome.counts {
@@ -217,16 +232,29 @@ fn record(
     }
 }
 
+/// Removes the files that `of` says so of and that are there.
+fn remove(files: Vec<PathBuf>, of: impl Fn(&Path) -> bool) -> Result<(), Failure> {
+    for file in files.iter().filter(|file| file.exists() && of(file)) {
+        std::fs::remove_file(file).map_err(|err| Failure::Failed(format!("{}: {err}", file.display())))?;
+    }
+    Ok(())
+}
+
 /// Buffers of a part that runs: whether their producers and their sizes are still the same.
 struct After<'a> {
     wires: &'a [Wire],
     next: Instant,
     missed: u32,
+    next_processes: Instant,
+    /// Of each buffer, in how many looks at the processes in a row it had no producer.
+    alone: Vec<u32>,
 }
 
 impl<'a> After<'a> {
     fn new(wires: &'a [Wire]) -> Self {
-        Self { wires, next: Instant::now() + LOOK_AFTER, missed: 0 }
+        let now = Instant::now();
+        let (next, next_processes) = (now + LOOK_AFTER, now + PROCESSES_AFTER);
+        Self { wires, next, missed: 0, next_processes, alone: vec![0; wires.len()] }
     }
 
     fn look(&mut self, args: &Args, ours: u32) -> Option<Why> {
@@ -234,10 +262,19 @@ impl<'a> After<'a> {
             return None;
         }
         self.next = Instant::now() + LOOK_AFTER;
-        let now = self.wires.iter().map(|wire| Wire::look_for(&wire.name, &args.geometry, Some(ours)));
-        let now: Vec<Option<Wire>> = now.map(|found| found.ok().flatten()).collect();
-        // Of a raw buffer nobody but the list of who has it open says that its program is no more.
-        self.missed = if now.iter().all(Option::is_none) { self.missed + 1 } else { 0 };
+        let look = |wire: &Wire, far| Wire::look_for(&wire.name, &args.geometry, Some(ours), far).ok().flatten();
+        let now: Vec<Option<Wire>> = self.wires.iter().map(|wire| look(wire, Look::Segments)).collect();
+        if Instant::now() >= self.next_processes {
+            self.next_processes = Instant::now() + PROCESSES_AFTER;
+            for (wire, alone) in self.wires.iter().zip(&mut self.alone) {
+                // Of these nobody but the list of who has them open says that their program is no more.
+                if matches!(wire.protocol, Protocol::Raw | Protocol::Touch) {
+                    *alone = if look(wire, Look::Processes).is_none() { *alone + 1 } else { 0 };
+                }
+            }
+        }
+        let gone = now.iter().zip(&self.alone).all(|(now, alone)| now.is_none() || *alone >= ALONE);
+        self.missed = if gone { self.missed + 1 } else { 0 };
         if self.missed >= LOOKS {
             return Some(Why::Gone);
         }

@@ -89,6 +89,7 @@ fn folders(gstreamer: &GStreamer) -> Vec<PathBuf> {
 struct Put {
     target: PathBuf,
     before: Option<PathBuf>,
+    kept: bool,
 }
 
 impl Put {
@@ -104,19 +105,34 @@ impl Put {
         moved.and_then(|()| fs::rename(&fresh, &target)).inspect_err(|_| {
             let _ = fs::remove_file(&fresh);
         })?;
-        Ok(Self { target, before })
+        Ok(Self { target, before, kept: false })
     }
 
     /// It stays.
-    fn keep(self) -> std::io::Result<()> {
-        self.before.map_or(Ok(()), fs::remove_file)
+    fn keep(mut self) -> std::io::Result<()> {
+        self.kept = true;
+        self.before.take().map_or(Ok(()), fs::remove_file)
     }
 
     /// It is of no use: what was there before comes back.
-    fn undo(self) -> std::io::Result<()> {
-        match self.before {
-            Some(before) => fs::rename(before, self.target),
-            None => fs::remove_file(self.target),
+    fn undo(mut self) -> std::io::Result<()> {
+        self.take_back()
+    }
+
+    fn take_back(&mut self) -> std::io::Result<()> {
+        self.kept = true;
+        match self.before.take() {
+            Some(before) => fs::rename(before, &self.target),
+            None => fs::remove_file(&self.target),
+        }
+    }
+}
+
+impl Drop for Put {
+    fn drop(&mut self) {
+        // Whatever went wrong before it was decided is already said.
+        if !self.kept {
+            let _ = self.take_back();
         }
     }
 }

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::address::redacted;
 use crate::cli::Geometry;
 use crate::failure::Failure;
 use crate::gstreamer::{
-    Codec, Counts, Encoder, Ended, GStreamer, Line, Run, Sound, Trouble, Wire, Wish, audio_encoder, encoders,
+    Codec, Counts, Encoder, Ended, GStreamer, Line, Run, Sound, Trouble, Wire, Wish, audio, audio_encoder, encoders,
     hear_stop, missing, package, rate, shown, size, sound, stopped,
 };
 use crate::output::Output;
@@ -37,7 +38,9 @@ URL is one of
   rtsp://HOST:8554/path            to an RTSP server such as MediaMTX
   ndi://NAME                       an NDI source; needs the NDI runtime
 The rate is constant, a key frame comes every 2 seconds, and nothing is held back. A stream that breaks is begun again, after \
-1 second, then 2, 4 and so on up to 30. While the producer is away or stands still, its last picture is sent.")]
+1 second, then 2, 4 and so on up to 30. While the producer is away or stands still, its last picture is sent.
+A stream key in URL is never repeated in what is said here, but --print shows it, and so does the machine's list of processes \
+while the stream runs.")]
 pub struct Args {
     /// The buffer
     pub name: String,
@@ -60,8 +63,8 @@ pub struct Args {
     #[arg(long, value_name = "ELEMENT")]
     pub encoder: Option<String>,
     /// Sound: auto (the system's, if there is any), td (TouchDesigner's own, on Windows), system, tone (a test), none, or a
-    /// device
-    #[arg(long, default_value = "auto", value_name = "SOURCE")]
+    /// device's name, after "device:" if it is a mere word
+    #[arg(long, default_value = "auto", value_name = "SOURCE", value_parser = audio)]
     pub audio: String,
     /// Ends after this many seconds
     #[arg(short, long, value_name = "SECONDS", value_parser = some_seconds)]
@@ -104,10 +107,16 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
         encoders(&gstreamer, &wish, args.encoder.as_deref())?
     };
     let sound = sound(&gstreamer, &args.audio)?;
-    match &sound {
-        Some(sound) => out.note(format_args!("with {}", sound.what)),
-        None => out.note("without sound"),
-    }
+    let sound = match sound {
+        Ok(sound) => {
+            out.note(format_args!("with {}", sound.what));
+            Some(sound)
+        }
+        Err(why) => {
+            out.note(format_args!("without sound: {why}"));
+            None
+        }
+    };
     if let Some(why) = sound.as_ref().and_then(|sound| sound.instead.as_ref()) {
         out.note(format_args!("not TouchDesigner's alone: {why}"));
     }
@@ -119,14 +128,18 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     let name = encoders.first().map_or("the sink's own encoder", |encoder| encoder.name);
     out.note(format_args!(
         "{}: {}x{} at {fps:.2} a second with {name} to {}; Ctrl-C ends it",
-        wire.name, wire.width, wire.height, args.url
+        wire.name,
+        wire.width,
+        wire.height,
+        redacted(&args.url)
     ));
     let began = Instant::now();
     let (mut wait, mut failed, mut sum) = (FIRST_WAIT, 0u32, Counts::default());
     loop {
         let left = args.duration.map(|seconds| Duration::from_secs_f64(seconds).saturating_sub(began.elapsed()));
         let line = line(encoders.first())?;
-        let run = Run { gstreamer: &gstreamer, line: &line, names: &[], frames: None, lasts: left };
+        let run =
+            Run { gstreamer: &gstreamer, line: &line, names: &[], address: Some(&args.url), frames: None, lasts: left };
         let since = Instant::now();
         let outcome = run.run(out, |_, _| None)?;
         let counts = outcome.counts.get("src0").copied().unwrap_or_default();
@@ -159,7 +172,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
         }
     }
     out.line(format_args!("{}: {}", wire.name, sum.words()))?;
-    out.value(&json!({ "name": wire.name, "to": args.url, "counts": sum.value() }))
+    out.value(&json!({ "name": wire.name, "to": redacted(&args.url), "counts": sum.value() }))
 }
 
 fn pipeline(

@@ -52,7 +52,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
         wire.height,
         wire.protocol.word()
     ));
-    let run = Run { gstreamer: &gstreamer, line: &line, names: &[], frames: None, lasts: None };
+    let run = Run { gstreamer: &gstreamer, line: &line, names: &[], address: None, frames: None, lasts: None };
     let outcome = run.run(out, |_, _| None)?;
     let counts = outcome.counts.values().next().copied().unwrap_or_default();
     out.value(&json!({ "name": wire.name, "counts": counts.value() }))?;

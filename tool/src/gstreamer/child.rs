@@ -147,7 +147,7 @@ impl Child {
         }
         match status {
             None => Ended::Killed,
-            Some(status) if status.success() => Ended::Well,
+            Some(status) if status.success() || self.asked && by_our_word(status) => Ended::Well,
             Some(status) => Ended::Badly(self.complaint(status)),
         }
     }
@@ -170,6 +170,20 @@ impl Drop for Child {
     }
 }
 
+/// Whether it died of being asked to end, which it does while it has not yet begun to listen for that.
+fn by_our_word(status: ExitStatus) -> bool {
+    #[cfg(unix)]
+    {
+        const SIGINT: i32 = 2;
+        std::os::unix::process::ExitStatusExt::signal(&status) == Some(SIGINT)
+    }
+    #[cfg(not(unix))]
+    {
+        const STATUS_CONTROL_C_EXIT: u32 = 0xC000_013A;
+        status.code() == Some(STATUS_CONTROL_C_EXIT as i32)
+    }
+}
+
 fn listen(pipe: impl Read + Send + 'static, said: mpsc::Sender<Said>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut pipe = BufReader::new(pipe);
@@ -186,7 +200,7 @@ fn listen(pipe: impl Read + Send + 'static, said: mpsc::Sender<Said>) -> JoinHan
 }
 
 /// The same command in a process group of its own, so that Ctrl-C in the terminal reaches us alone; and, where the system
-/// has setpriv, one that is interrupted when we die, however we die.
+/// has setpriv, one that is interrupted when we die, however we die. Without setpriv it goes on when we are killed.
 #[cfg(unix)]
 fn not_left_behind(command: Command) -> Command {
     use std::os::unix::process::CommandExt;
@@ -218,7 +232,8 @@ fn setpriv() -> Option<PathBuf> {
     ["/usr/bin/setpriv", "/bin/setpriv"].map(PathBuf::from).into_iter().find(|file| file.is_file())
 }
 
-/// The same command in a process group of its own, which can be sent a CTRL_BREAK alone.
+/// The same command in a process group of its own, which can be sent a CTRL_BREAK alone. When we are killed it goes on: only
+/// a job object would end it.
 #[cfg(windows)]
 fn not_left_behind(mut command: Command) -> Command {
     use std::os::windows::process::CommandExt;
@@ -226,4 +241,30 @@ fn not_left_behind(mut command: Command) -> Command {
     const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
     command.creation_flags(CREATE_NEW_PROCESS_GROUP);
     command
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// A program that does not listen for interrupts.
+    fn sleeper() -> Child {
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        Child::start(command).expect("sleep starts")
+    }
+
+    #[test]
+    fn what_dies_of_being_asked_to_end_ended_well() {
+        let mut child = sleeper();
+        child.interrupt();
+        assert!(matches!(child.end(TO_END, |_| ()), Ended::Well));
+    }
+
+    #[test]
+    fn what_dies_of_an_interrupt_that_is_not_ours_ended_badly() {
+        let child = sleeper();
+        interrupt(child.id()).expect("it is interrupted");
+        assert!(matches!(child.end(TO_END, |_| ()), Ended::Badly(_)));
+    }
 }

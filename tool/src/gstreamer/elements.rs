@@ -46,6 +46,21 @@ pub fn properties(inspected: &str) -> BTreeSet<String> {
     after.lines().filter_map(name).collect()
 }
 
+/// What an inspected element's property may be, where that is one of some words.
+pub fn nicks(inspected: &str, property: &str) -> BTreeSet<String> {
+    let after = inspected.split_once("Element Properties:").map_or("", |(_, after)| after);
+    let is_it = |line: &&str| {
+        line.strip_prefix("  ").and_then(|line| line.split_once(':')?.0.trim_end().into()) == Some(property)
+    };
+    let nick = |line: &str| {
+        let (number, rest) = line.trim_start().strip_prefix('(')?.split_once("): ")?;
+        number.parse::<i64>().ok()?;
+        rest.split_whitespace().next().map(str::to_owned)
+    };
+    let its_own = after.lines().skip_while(|line| !is_it(line)).skip(1).take_while(|line| line.starts_with("   "));
+    its_own.filter_map(nick).collect()
+}
+
 /// The package that has an element: of Debian and Ubuntu, else of GStreamer.
 pub fn package(element: &str) -> &'static str {
     match element {

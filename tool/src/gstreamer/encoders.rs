@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use clap::ValueEnum;
 
-use super::elements::{package, properties};
+use super::elements::{nicks, package, properties};
 use super::{GStreamer, Line, Trouble};
 
 /// How pictures are compressed.
@@ -245,7 +245,7 @@ fn encoder(gstreamer: &GStreamer, name: &'static str, format: &'static str, wish
         "avenc_prores_ks" if wish.alpha => line.set("profile", "4444"),
         "avenc_prores_ks" => line.set("profile", "hq"),
         "avenc_ffv1" => line,
-        _ => hardware(line, &properties(&gstreamer.inspect(name).unwrap_or_default()), wish),
+        _ => hardware(line, &gstreamer.inspect(name).unwrap_or_default(), wish),
     };
     let line = match wish.codec.parser().filter(|parser| gstreamer.elements.has(parser)) {
         Some(parser) => line.then(parser),
@@ -255,7 +255,8 @@ fn encoder(gstreamer: &GStreamer, name: &'static str, format: &'static str, wish
 }
 
 /// Encoders of hardware name the same things differently, and not in every version all of them.
-fn hardware(mut line: Line, has: &BTreeSet<String>, wish: &Wish) -> Line {
+fn hardware(mut line: Line, inspected: &str, wish: &Wish) -> Line {
+    let has: BTreeSet<String> = properties(inspected);
     let words = |value: u32| value.to_string();
     let ways = [
         (&["bitrate", "target-bitrate"][..], words(wish.kbps)),
@@ -265,6 +266,11 @@ fn hardware(mut line: Line, has: &BTreeSet<String>, wish: &Wish) -> Line {
         if let Some(name) = names.iter().find(|name| has.contains(**name)) {
             line = line.set(name, value);
         }
+    }
+    // Servers and networks count on what a stream was said to need.
+    let constant = |name: &&str| nicks(inspected, name).contains("cbr");
+    if let Some(name) = ["rc-mode", "rate-control"].iter().find(|name| wish.live && constant(name)) {
+        line = line.set(name, "cbr");
     }
     for switch in ["zerolatency", "low-latency", "realtime"] {
         if wish.live && has.contains(switch) {
@@ -286,6 +292,22 @@ mod tests {
         assert!(text.contains("prores") && text.contains("ffv1"), "{text}");
         let text = impossible(&wish(Codec::Prores, 8, false), &of(Codec::Prores));
         assert!(text.contains("prores has 10"), "{text}");
+    }
+
+    #[test]
+    fn a_live_stream_has_a_constant_rate_where_the_encoder_has_one() {
+        let said = "Element Properties:\n\n  bitrate             : Bitrate in kbit/sec\n\
+                    \x20                       flags: readable, writable\n  rc-mode             : Rate Control Mode\n\
+                    \x20                       flags: readable, writable\n\
+                    \x20                       Enum \"Mode\" Default: 0, \"default\"\n\
+                    \x20                          (0): default          - Default\n\
+                    \x20                          (2): cbr              - Constant bit rate\n";
+        let wish = |live| Wish { codec: Codec::H264, depth: 8, alpha: false, live, kbps: 9, keyframes: 1, fps: 30 };
+        let line = |said: &str, live| hardware(Line::default().then("e"), said, &wish(live)).words().join(" ");
+        assert_eq!(line(said, true), "e bitrate=9 rc-mode=cbr");
+        assert_eq!(line(said, false), "e bitrate=9");
+        assert_eq!(line(&said.replace("cbr ", "cbr2"), true), "e bitrate=9");
+        assert_eq!(line(&said.replace("rc-mode     ", "rate-control"), true), "e bitrate=9 rate-control=cbr");
     }
 
     #[test]

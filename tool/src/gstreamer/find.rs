@@ -86,9 +86,13 @@ impl GStreamer {
         }
     }
 
-    /// One of its programs, told where our plugin lies.
+    /// One of its programs, told where our plugin lies. What it says is read here, so that it is to say it in English,
+    /// whatever the user's language.
     pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(program(&self.bin, name));
+        // LANGUAGE comes before all others wherever the locale is not plain C.
+        command.env_remove("LANGUAGE").env("LANG", "C");
+        command.env("LC_ALL", if cfg!(windows) { "C" } else { "C.UTF-8" });
         for (name, value) in self.settings() {
             command.env(name, value);
         }

@@ -81,7 +81,7 @@ fn quoted(value: &str) -> String {
     }
 }
 
-/// A command as it is typed into the shell of this system.
+/// A command as it is typed into the shell of this system: sh, or cmd on Windows.
 pub fn shown(settings: &[(&str, OsString)], program: &str, words: &[String]) -> String {
     let mut shown = Vec::new();
     for (name, value) in settings {
@@ -116,8 +116,27 @@ fn word_for_cmd(text: &str) -> String {
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
     } else {
-        format!("\"{}\"", text.replace('"', "\\\""))
+        // cmd replaces %VAR% within quotes, too, and at its prompt knows no way to write a % but this: outside them, behind
+        // a caret, which parts the name from the second %. (PowerShell takes the caret for itself.)
+        let parts: Vec<String> = text.split('%').map(in_quotes).collect();
+        parts.join("^%")
     }
+}
+
+/// What has no % in it, in quotes: backslashes mean something before one alone.
+fn in_quotes(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    let mut backslashes = 0;
+    for c in text.chars() {
+        if c == '"' {
+            quoted.extend(std::iter::repeat_n('\\', backslashes + 1));
+        }
+        backslashes = if c == '\\' { backslashes + 1 } else { 0 };
+        quoted.push(c);
+    }
+    quoted.extend(std::iter::repeat_n('\\', backslashes));
+    quoted.push('"');
+    quoted
 }
 
 #[cfg(test)]
@@ -143,5 +162,12 @@ mod tests {
         assert_eq!(word_for_sh(name), format!("'{name}'"));
         assert_eq!(word_for_cmd(name), format!("\"{name}\""));
         assert_eq!(word_for_sh("!"), "!");
+    }
+
+    #[test]
+    fn a_variable_and_a_backslash_at_the_end_reach_the_program_from_cmd() {
+        assert_eq!(word_for_cmd("a%TEMP%b"), r#""a"^%"TEMP"^%"b""#);
+        assert_eq!(word_for_cmd(r"C:\my films\"), r#""C:\my films\\""#);
+        assert_eq!(word_for_cmd(r#"a\"b"#), r#""a\\\"b""#);
     }
 }

@@ -29,7 +29,7 @@ pub use messages::{Fields, Said};
 pub use numbers::{rate, size};
 pub use places::{PLUGIN, plugins_beside_us, users_plugins};
 pub use run::{Counts, Run, Why};
-pub use sound::{Sound, audio_encoder, sound};
+pub use sound::{Sound, audio, audio_encoder, sound};
 pub use stop::{hear_stop, stopped};
 pub use wire::{Wire, missing};
 

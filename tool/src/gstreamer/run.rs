@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::child::TO_END;
 use super::{Child, Ended, Fields, GStreamer, Line, Said, Trouble, stopped};
+use crate::address::without_secrets;
 use crate::output::Output;
 
 /// How long a silence of a pipeline lasts before other things are looked at.
@@ -118,6 +119,8 @@ pub struct Run<'a> {
     pub line: &'a Line,
     /// The buffers of `src0` and so on: when the producers of all have gone, it ends. None: it goes on.
     pub names: &'a [String],
+    /// An address in the pipeline, whose secrets are not to be repeated.
+    pub address: Option<&'a str>,
     /// How many frames the first source, `src0`, is to pass on.
     pub frames: Option<u64>,
     /// How long it may run.
@@ -156,7 +159,7 @@ impl Run<'_> {
                     "tdlink-resumed" => out.note(format_args!("{}: frames come again", self.what(&element))),
                     _ => {}
                 },
-                Some(said) => hear(&said, &mut counts, &mut told, out),
+                Some(said) => self.hear(&said, &mut counts, &mut told, out),
                 None => {}
             }
             let passed = counts.get("src0").map_or(0, Counts::passed);
@@ -174,7 +177,10 @@ impl Run<'_> {
         if why.is_some() {
             child.interrupt();
         }
-        let ended = child.end(TO_END, |said| hear(said, &mut counts, &mut told, out));
+        let ended = match child.end(TO_END, |said| self.hear(said, &mut counts, &mut told, out)) {
+            Ended::Badly(why) => Ended::Badly(self.told(&why)),
+            other => other,
+        };
         if why.is_none() && stopped() {
             why = Some(Why::Stopped);
         }
@@ -185,19 +191,24 @@ impl Run<'_> {
         let at = element.strip_prefix("src").and_then(|at| at.parse::<usize>().ok());
         at.and_then(|at| self.names.get(at)).map_or(element, String::as_str)
     }
+
+    /// What the pipeline says, as it may be repeated.
+    fn told(&self, text: &str) -> String {
+        self.address.map_or_else(|| text.to_owned(), |address| without_secrets(text, address))
+    }
+
+    fn hear(&self, said: &Said, counts: &mut BTreeMap<String, Counts>, told: &mut BTreeSet<String>, out: &Output) {
+        match said {
+            Said::Stats { element, fields } => {
+                counts.insert(element.clone(), Counts::read(fields));
+            }
+            // The same one every second helps nobody.
+            Said::Warning { text, .. } if told.insert(text.clone()) => out.note(self.told(text)),
+            _ => {}
+        }
+    }
 }
 
 fn reason(fields: &Fields) -> &str {
     fields.get("reason").map_or("its producer has gone", String::as_str)
-}
-
-fn hear(said: &Said, counts: &mut BTreeMap<String, Counts>, told: &mut BTreeSet<String>, out: &Output) {
-    match said {
-        Said::Stats { element, fields } => {
-            counts.insert(element.clone(), Counts::read(fields));
-        }
-        // The same one every second helps nobody.
-        Said::Warning { text, .. } if told.insert(text.clone()) => out.note(text),
-        _ => {}
-    }
 }

@@ -27,23 +27,46 @@ pub struct Sound {
     pub instead: Option<String>,
 }
 
-/// The source that `wanted` names: `auto`, `td`, `system`, `none`, or a device.
+/// Words that stand for no device.
+const WORDS: [&str; 5] = ["auto", "td", "system", "tone", "none"];
+/// What a device's name stands behind when it looks like a word.
+const DEVICE: &str = "device:";
+
+/// A source of sound as it is typed: one of the words, or a device. Devices' names have more than letters in them, so
+/// that a word with a letter wrong is none.
+///
+/// # Errors
+/// What was expected, for clap.
+pub fn audio(text: &str) -> Result<String, String> {
+    let device = |name: &str| !name.trim().is_empty() && !name.contains(char::is_control);
+    let taken = WORDS.contains(&text)
+        || match text.strip_prefix(DEVICE) {
+            Some(name) => device(name),
+            None => device(text) && text.contains(|c: char| !c.is_alphabetic()),
+        };
+    if taken { Ok(text.to_owned()) } else { Err(format!("expected {}, a device or device:NAME", WORDS.join(", "))) }
+}
+
+/// The source that `wanted` names: `auto`, `td`, `system`, `none`, or a device. Inside, why there is no sound.
 ///
 /// # Errors
 /// When what is asked for by name is not there. `auto` is never an error: then there is no sound.
-pub fn sound(gstreamer: &GStreamer, wanted: &str) -> Result<Option<Sound>, Trouble> {
+pub fn sound(gstreamer: &GStreamer, wanted: &str) -> Result<Result<Sound, String>, Trouble> {
     match wanted {
-        "none" => Ok(None),
-        "auto" => {
-            let Ok(found) = system(gstreamer).or_else(|_| td(gstreamer)) else { return Ok(None) };
-            Ok(opens(gstreamer, &found).is_ok().then_some(found))
-        }
+        "none" => Ok(Err("--audio none".into())),
+        "auto" => Ok(match system(gstreamer).or_else(|first| td(gstreamer).map_err(|_| first)) {
+            Ok(found) => match opens(gstreamer, &found) {
+                Ok(()) => Ok(found),
+                Err(why) => Err(format!("{} does not open: {why}", found.what)),
+            },
+            Err(why) => Err(why.to_string()),
+        }),
         _ => {
             let found = match wanted {
                 "td" => td(gstreamer)?,
                 "system" => system(gstreamer)?,
                 "tone" => tone(),
-                device => from_device(gstreamer, device)?,
+                device => from_device(gstreamer, device.strip_prefix(DEVICE).unwrap_or(device))?,
             };
             opens(gstreamer, &found).map_err(|why| {
                 Trouble::Wish(format!(
@@ -51,7 +74,7 @@ pub fn sound(gstreamer: &GStreamer, wanted: &str) -> Result<Option<Sound>, Troub
                     found.what
                 ))
             })?;
-            Ok(Some(found))
+            Ok(Ok(found))
         }
     }
 }
@@ -173,5 +196,20 @@ fn opens(gstreamer: &GStreamer, sound: &Sound) -> Result<(), String> {
         Ended::Well => Ok(()),
         Ended::Badly(why) => Err(why),
         Ended::Killed => Err("it does not end".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_with_a_letter_wrong_is_no_device() {
+        for right in ["auto", "none", "hw:0", "alsa_output.pci.monitor", "device:loopback", r"\\?\SWD#MMDEVAPI#{0.0}"] {
+            assert_eq!(audio(right).as_deref(), Ok(right));
+        }
+        for wrong in ["sytem", "Auto", "", " ", "device:", "a\nb"] {
+            assert!(audio(wrong).is_err(), "{wrong}");
+        }
     }
 }

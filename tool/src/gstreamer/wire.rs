@@ -42,12 +42,15 @@ impl Wire {
     /// # Errors
     /// When it is there, and nothing says what its bytes are.
     pub fn look(name: &str, geometry: &Geometry) -> Result<Option<Self>, Failure> {
-        Self::look_for(name, geometry, None)
+        Self::look_for(name, geometry, None, Look::Processes)
     }
 
-    /// The same; `ours` has it open, too, and counts for nobody.
-    pub fn look_for(name: &str, geometry: &Geometry, ours: Option<u32>) -> Result<Option<Self>, Failure> {
-        let there = named(name, Look::Processes);
+    /// The same, as far as `look` says; `ours` has it open, too, and counts for nobody.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn look_for(name: &str, geometry: &Geometry, ours: Option<u32>, look: Look) -> Result<Option<Self>, Failure> {
+        let there = named(name, look);
         let Some(found) = there.iter().find(|found| is_there(found, ours)) else { return Ok(None) };
         let wire = |width, height, has_alpha, bits| Self {
             name: name.to_owned(),

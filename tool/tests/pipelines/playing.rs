@@ -65,3 +65,31 @@ fn a_film_begins_again_and_its_end_leaves_nothing() {
 fn gaps() -> bool {
     !Command::new("gst-play-1.0").arg("--version").output().is_ok_and(|output| output.status.success())
 }
+
+#[test]
+fn a_player_that_fails_without_a_word_is_no_film_that_is_over() {
+    let name = Name::new("fakeplay");
+    let folder = folder("fakeplay");
+    std::fs::write(folder.join("film.mkv"), "no film").expect("a file");
+    // GStreamer's other programs, and a player that goes at once.
+    let bin = folder.join("bin");
+    std::fs::create_dir(&bin).expect("a folder");
+    for program in ["gst-launch-1.0", "gst-inspect-1.0"] {
+        let real = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().expect("sh starts");
+        let real = String::from_utf8_lossy(&real.stdout).trim().to_owned();
+        std::os::unix::fs::symlink(real, bin.join(program)).expect("a link");
+    }
+    for code in ["1", "0"] {
+        let player = bin.join("gst-play-1.0");
+        std::fs::write(&player, format!("#!/bin/sh\necho >> {}/runs\nexit {code}\n", folder.display()))
+            .expect("a script");
+        std::fs::set_permissions(&player, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it can run");
+        let mut command = command(&folder, &["play", "film.mkv", "--to", &name]);
+        command.env("PATH", &bin).env("TMPDIR", &bin);
+        let mut tool = Peer::spawn(command);
+        let (status, heard) = tool.wait(PATIENCE);
+        assert_eq!(status.code(), Some(3), "{heard:?}");
+    }
+    assert_eq!(std::fs::read_to_string(folder.join("runs")).expect("it ran").lines().count(), 2, "once each time");
+    assert_eq!(std::fs::read_dir(&bin).expect("a folder").count(), 3, "the list of films is left");
+}

@@ -188,3 +188,41 @@ fn a_buffer_that_is_not_there_is_not_found_in_time() {
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains(&*name), "{text}");
 }
+
+#[test]
+fn an_encoder_that_fails_at_once_hands_over_to_the_next_and_leaves_no_file() {
+    let name = Name::new("nextenc");
+    let folder = folder("nextenc");
+    let (_sender, _) = sender(&name, SIZE);
+    // More than the encoders of H.264 take: all of them are tried, and the last one's error is the answer.
+    let args =
+        ["record", &name, "--fps", "30", "--size", "16386x16", "-o", "a.mp4", "--audio", "none", "--once", "-d", "1"];
+    let (text, code) = told(&tdlink(&folder, &args));
+    let tried = text.matches("; trying ").count();
+    assert!(!text.contains("is there already"), "{text}");
+    if tried > 0 && code == Some(0) {
+        assert!(folder.join("a.mp4").metadata().is_ok_and(|found| found.len() > 0), "{text}");
+    } else {
+        assert_eq!(code, Some(3), "{text}");
+        assert!(!folder.join("a.mp4").exists(), "an empty file is left: {text}");
+    }
+}
+
+#[test]
+fn an_older_part_is_stepped_over_and_an_older_first_file_refused() {
+    let name = Name::new("oldpart");
+    let folder = folder("oldpart");
+    std::fs::write(folder.join("a-002.mp4"), "older").expect("a file");
+    let (mut first, began) = sender(&name, SIZE);
+    let mut tool = beside(&folder, &["record", &name, "--fps", "30", "-o", "a.mp4", "--audio", "none"]);
+    grows(&folder.join("a.mp4"));
+    pass(began, FPS);
+    first.end();
+    let (_second, began) = sender(&name, SIZE);
+    grows(&folder.join("a-003.mp4"));
+    pass(began, FPS);
+    tool.interrupt();
+    let (status, heard) = tool.wait(PATIENCE);
+    assert!(status.success(), "{status}: {heard:?}");
+    assert_eq!(std::fs::read(folder.join("a-002.mp4")).expect("it is there"), b"older");
+}

@@ -73,3 +73,24 @@ fn what_is_missing_for_a_stream_is_named_with_its_package() {
     let (text, code) = told(&tdlink(&folder, &["stream", &name, "ftp://x"]));
     assert_eq!(code, Some(2), "{text}");
 }
+
+#[test]
+fn a_stream_ends_in_time_and_says_its_errors_in_any_language_and_never_its_key() {
+    let name = Name::new("language");
+    let folder = folder("language");
+    let (_sender, _) = sender(&name, (320, 180));
+    let run = |args: &[&str]| {
+        let mut command = command(&folder, &[&["--json", "stream", &name], args].concat());
+        command.env("LANGUAGE", "de").env("LANG", "C.UTF-8").env_remove("LC_ALL");
+        let (text, code) = told(&command.output().expect("tdlink starts"));
+        (code, text)
+    };
+    let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+    let url = format!("srt://127.0.0.1:{port}?mode=listener&streamid=s3cret-key");
+    let (code, text) = run(&[&url, "--audio", "none", "-d", "2"]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, broken) = run(&["rtmp://127.0.0.1:9/live/s3cret-key", "--audio", "none", "--attempts", "1"]);
+    assert_eq!(code, Some(3), "{broken}");
+    assert!(broken.contains("rtmp2sink") && !broken.contains("gave no reason"), "its error is heard: {broken}");
+    assert!(!text.contains("s3cret") && !broken.contains("s3cret"), "the key is repeated: {text}\n{broken}");
+}

@@ -145,10 +145,10 @@ fn gstreamer(found: &mut Findings) {
         None => found.odd("element", "no whipclientsink, for WHIP", format!("it comes with {}", package("whipsink"))),
     }
     match sound(&gstreamer, "auto") {
-        Ok(Some(sound)) => found.fine("sound", format!("{} can be recorded", sound.what)),
-        Ok(None) => found.odd(
+        Ok(Ok(sound)) => found.fine("sound", format!("{} can be recorded", sound.what)),
+        Ok(Err(why)) => found.odd(
             "sound",
-            "the system's sound does not open: recordings are silent",
+            format!("recordings are silent: {why}"),
             if cfg!(windows) {
                 "plug in or enable a device for playback"
             } else {

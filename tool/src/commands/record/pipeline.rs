@@ -23,7 +23,8 @@ pub struct Plan {
     chosen: usize,
     rate: (u32, u32),
     sizes: Vec<(u32, u32)>,
-    sound: Option<(Sound, Line)>,
+    /// With its encoder; or why there is none.
+    sound: Result<(Sound, Line), String>,
 }
 
 impl Plan {
@@ -32,13 +33,14 @@ impl Plan {
         gstreamer: &GStreamer,
         args: &Args,
         container: Container,
-        sound: Option<Sound>,
+        sound: Result<Sound, String>,
         wires: &[Wire],
     ) -> Result<Self, Failure> {
         let codec = args.codec.unwrap_or_else(|| container.usual(args.alpha));
         container.takes(codec)?;
         let rate = args.fps.or_else(|| wires.first().map(|wire| (wire.rate.num, wire.rate.den))).unwrap_or((60, 1));
-        let mut plan = Self { container, encoders: Vec::new(), chosen: 0, rate, sizes: Vec::new(), sound: None };
+        let mut plan =
+            Self { container, encoders: Vec::new(), chosen: 0, rate, sizes: Vec::new(), sound: Err(String::new()) };
         plan.take_sizes(args, wires);
         let fps = f64::from(rate.0) / f64::from(rate.1);
         let largest =
@@ -50,8 +52,8 @@ impl Plan {
         let wish = Wish { codec, depth, alpha: args.alpha, live: false, kbps, keyframes, fps: fps.ceil() as u32 };
         plan.encoders = encoders(gstreamer, &wish, args.encoder.as_deref())?;
         plan.sound = match sound {
-            Some(sound) => Some((sound, audio_encoder(gstreamer)?)),
-            None => None,
+            Ok(sound) => Ok((sound, audio_encoder(gstreamer)?)),
+            Err(why) => Err(why),
         };
         Ok(plan)
     }
@@ -114,14 +116,13 @@ impl Plan {
             }
         }
         match &self.sound {
-            Some((sound, ..)) => {
+            Ok((sound, ..)) => {
                 out.note(format_args!("with {}", sound.what));
                 if let Some(why) = &sound.instead {
                     out.note(format_args!("not TouchDesigner's alone: {why}"));
                 }
             }
-            None if args.audio == "auto" && !args.offline => out.note("without sound: none is to be had here"),
-            None => {}
+            Err(why) => out.note(format_args!("without sound: {why}")),
         }
     }
 
@@ -155,7 +156,7 @@ impl Plan {
             let mux = if apart { at } else { 0 };
             line = line.and(self.video(args, wire, *size, at, mux, frames)).end();
         }
-        if let Some((sound, encoder)) = &self.sound {
+        if let Ok((sound, encoder)) = &self.sound {
             // In the first file, if there are several.
             line = line.and(sound.line.clone().through(encoder.clone()).then("queue").then("mux0.")).end();
         }

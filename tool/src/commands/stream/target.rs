@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Where a stream goes, by its address, and what GStreamer needs for it.
 
+use crate::address::redacted;
 use crate::failure::Failure;
 use crate::gstreamer::{Codec, GStreamer, Line, Trouble, package};
 
@@ -32,11 +33,16 @@ pub fn read(url: &str) -> Result<Target, Failure> {
         "ndi" => Target::Ndi(rest.into()),
         _ => {
             return Err(Failure::Usage(format!(
-                "{url}: expected srt://, rtmp://, rtmps://, whip://, whips://, rtsp:// or ndi://NAME"
+                "{}: expected srt://, rtmp://, rtmps://, whip://, whips://, rtsp:// or ndi://NAME",
+                redacted(url)
             )));
         }
     };
-    if rest.is_empty() { Err(Failure::Usage(format!("{url}: nothing behind {scheme}://"))) } else { Ok(target) }
+    if rest.is_empty() {
+        Err(Failure::Usage(format!("{}: nothing behind {scheme}://", redacted(url))))
+    } else {
+        Ok(target)
+    }
 }
 
 impl Target {
