@@ -5,7 +5,8 @@
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use tdlink_core::cuda::{Context, CudaError, DeviceMem, Rows, Stream, copy_2d, rows_u8};
+use tdlink_core::cuda::{Context, CudaError, DeviceMem, Plane, Rows, Stream, convert, copy_2d, rows_u8};
+use tdlink_core::pixels::{Components, Conversion, Matrix, Picture, PlaneSize, Range, Wire, WireSample, Yuv};
 use tdlink_core::protocol::cudalink::Wait;
 use tdlink_core::segment::monotonic_ns;
 
@@ -45,6 +46,20 @@ fn how_soon_a_frame_is_noticed() {
     }
 }
 
+/// What one of `count` that are queued one behind the other takes, the best of three times.
+fn milliseconds(stream: &Stream, count: u32, work: &dyn Fn(&Stream) -> Result<(), CudaError>) -> f64 {
+    let once = |count: u32| {
+        let began = Instant::now();
+        for _ in 0..count {
+            work(stream).unwrap();
+        }
+        stream.synchronize().unwrap();
+        began.elapsed().as_secs_f64() * 1e3 / f64::from(count)
+    };
+    once(1);
+    (0..3).map(|_| once(count)).fold(f64::INFINITY, f64::min)
+}
+
 /// So many copies of a frame are under way at once, of frames that no cache of a GPU holds.
 const BACK_TO_BACK: u32 = 64;
 
@@ -68,18 +83,7 @@ fn what_copies_take_beside_plain_ones_of_as_many_bytes() {
             let rows = Rows { bytes_per_pixel: pixel, flip, swap, opaque: false };
             move |stream: &Stream| rows_u8(pitched, source, rows, stream)
         };
-        let timed = |copy: &dyn Fn(&Stream) -> Result<(), CudaError>| {
-            let once = |count: u32| {
-                let began = Instant::now();
-                for _ in 0..count {
-                    copy(&stream).unwrap();
-                }
-                stream.synchronize().unwrap();
-                began.elapsed().as_secs_f64() * 1e3 / f64::from(count)
-            };
-            once(1);
-            (0..3).map(|_| once(count)).fold(f64::INFINITY, f64::min)
-        };
+        let timed = |copy: &dyn Fn(&Stream) -> Result<(), CudaError>| milliseconds(&stream, count, copy);
         let plain = timed(&|stream| copy_2d(tight, source, stream));
         println!("figure: {what}, {count} back to back, on {name}: cuMemcpyDtoDAsync {plain:.3} ms a frame");
         let mut ways: Vec<(&str, f64)> =
@@ -90,6 +94,53 @@ fn what_copies_take_beside_plain_ones_of_as_many_bytes() {
         }
         for (way, ms) in ways {
             println!("figure: {what}, {way}: {ms:.3} ms a frame, {:.2} of the plain copy's speed", plain / ms);
+        }
+    }
+}
+
+/// Memory of one side, a piece for each plane, and its planes, whose rows are tight; and all their bytes.
+fn side(context: &Context, sizes: [Option<PlaneSize>; 2]) -> (Vec<DeviceMem>, Vec<Plane>, usize) {
+    let sizes: Vec<PlaneSize> = sizes.into_iter().flatten().collect();
+    let memory: Vec<_> =
+        sizes.iter().map(|size| DeviceMem::new(context, size.row_bytes * size.rows).unwrap()).collect();
+    let plane =
+        |(memory, size): (&DeviceMem, &PlaneSize)| memory.plane(size.row_bytes, size.row_bytes, size.rows).unwrap();
+    let planes = memory.iter().zip(&sizes).map(plane).collect();
+    (memory, planes, sizes.iter().map(|size| size.row_bytes * size.rows).sum())
+}
+
+#[test]
+#[ignore = "prints figures, needs a CUDA driver"]
+fn what_conversions_move_beside_a_copy() {
+    let context = Context::primary(0).expect("a CUDA driver");
+    let name = context.driver().device_name(0).unwrap();
+    // The emulated one's kernels are the processor's.
+    let (count, width, height) = if name.starts_with("Emulated") { (2, 320, 180) } else { (BACK_TO_BACK, 3840, 2160) };
+    let stream = Stream::new(&context).unwrap();
+    let yuv = Yuv { matrix: Matrix::Bt709, range: Range::Limited };
+    let wire = |sample| Wire { sample, components: Components::Rgba };
+    let pictures = [Picture::Bgra, Picture::Rgb10A2, Picture::Nv12(yuv), Picture::P010(yuv)];
+    for sample in [WireSample::U8, WireSample::U16, WireSample::F16, WireSample::F32] {
+        for picture in pictures {
+            let to_picture = Conversion::to_picture(wire(sample), picture).flipped(true);
+            let to_wire = Conversion::to_wire(picture, wire(sample)).unwrap().flipped(true);
+            for conversion in [to_picture, to_wire] {
+                let (src, dst) = conversion.planes(width, height);
+                let ((_from, src, read), (_to, dst, written)) = (side(&context, src), side(&context, dst));
+                let converted = milliseconds(&stream, count, &|stream| convert(&dst, &src, &conversion, stream));
+                // A copy that reads and writes as much.
+                let half = (read + written) / 2;
+                let [one, other] = [(); 2].map(|()| DeviceMem::new(&context, half).unwrap());
+                let (one, other) = (one.plane(half, half, 1).unwrap(), other.plane(half, half, 1).unwrap());
+                let copied = milliseconds(&stream, count, &|stream| copy_2d(other, one, stream));
+                let rate = (read + written) as f64 / converted / 1e6;
+                println!(
+                    "figure: {width}×{height} {sample:?} RGBA and {picture:?}, {:?}, on {name}: {converted:.3} ms a frame, {rate:.1} GB/s \
+                     read and written, {:.2} of a copy's speed",
+                    conversion.direction(),
+                    copied / converted
+                );
+            }
         }
     }
 }
