@@ -155,8 +155,9 @@ fn the_pipeline_that_does_the_same_is_quoted_for_the_shell() {
     let _card = testcard(&name, &["--width", "160", "--height", "90"]);
     let line = said(&["snapshot", &name, "-o", "a b.png", "--print"]);
     let expected = format!(
-        "gst-launch-1.0 tdshmsrc shm-name='{}' ! videoconvert ! pngenc snapshot=true ! filesink location='a b.png'\n",
+        "gst-launch-1.0 -v tdshmsrc 'shm-name={}' ! videoconvert ! pngenc snapshot=true ! filesink 'location=\"a b.png\"'\n",
         &*name
     );
-    assert_eq!(line, expected);
+    // In front of it stands where the plugin lies, if it stands beside the tool.
+    assert!(line.ends_with(&expected), "{line:?}, not {expected:?}");
 }
