@@ -146,7 +146,8 @@ fn order(order: Order) -> &'static str {
 
 /// Whether somebody is there to write it. Of raw bytes all that tells is who has them open.
 fn is_there(found: &Found, ours: Option<u32>) -> bool {
-    let only_ours = || !found.users.is_empty() && found.users.iter().all(|user| Some(user.pid) == ours);
+    let only_ours =
+        || found.users_are_all && !found.users.is_empty() && found.users.iter().all(|user| Some(user.pid) == ours);
     found.state != State::Stale && !(found.protocol() == Protocol::Raw && ours.is_some() && only_ours())
 }
 
