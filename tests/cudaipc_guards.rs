@@ -265,3 +265,17 @@ fn frames_come_as_what_black_was_shown_as_while_nobody_knew_the_wire() {
     run.stop();
     sender.order("stop", "stopped");
 }
+
+#[test]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
+fn a_driver_without_kernels_leaves_conversions_to_the_host() {
+    let name = Name::new("no-kernels");
+    let mut sender = Sender::start(&[]);
+    sender.play(&uploading(&name, "sample-type=f16"));
+    sender.send(3, 1, 60);
+    let mut reader = Sender::start(&[("EMULATED_CUDA_VERSION", "11080")]);
+    reader.play(&receiving(&name, "", "videoconvert ! video/x-raw,format=BGRA"));
+    assert_eq!(reader.order("verify", "whole"), "whole 3");
+    reader.order("stop", "stopped");
+    sender.order("stop", "stopped");
+}

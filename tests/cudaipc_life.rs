@@ -529,22 +529,6 @@ fn a_fault_of_the_driver_is_one_clear_error() {
     producer.stop();
 }
 
-#[test]
-#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_life -- --ignored"]
-fn a_driver_without_kernels_leaves_conversions_to_the_host() {
-    let name = Name::new("no-kernels");
-    let mut sender = Sender::start(&[]);
-    sender.play(&format!("{} sample-type=f16", sending(&name)));
-    sender.send(3, 1, 60);
-    let mut reader = Sender::start(&[("EMULATED_CUDA_VERSION", "11080")]);
-    reader.play(&format!(
-        "tdcudaipcsrc name=s shm-name={name} keepalive=0 ! videoconvert ! video/x-raw,format=BGRA ! appsink name=k sync=false"
-    ));
-    assert_eq!(reader.order("verify", "whole"), "whole 3");
-    reader.order("stop", "stopped");
-    sender.order("stop", "stopped");
-}
-
 /// A ring whose events lead nowhere, though its memory does not, is not opened and closed all the time.
 #[test]
 #[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_life -- --ignored"]
