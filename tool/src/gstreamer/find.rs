@@ -90,8 +90,9 @@ impl GStreamer {
     /// whatever the user's language.
     pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(program(&self.bin, name));
-        // LANGUAGE comes before all others wherever the locale is not plain C.
-        command.env_remove("LANGUAGE").env("LANG", "C");
+        // LANGUAGE comes before all others wherever the locale is not plain C. (LANG=C is none of Windows' names: GLib ends
+        // at it there.)
+        command.env_remove("LANGUAGE");
         command.env("LC_ALL", if cfg!(windows) { "C" } else { "C.UTF-8" });
         for (name, value) in self.settings() {
             command.env(name, value);
