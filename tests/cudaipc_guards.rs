@@ -174,16 +174,7 @@ fn a_copy_on_the_device_that_was_overtaken_is_given_up() {
     let mut reader = Sender::start(&[("EMULATED_CUDA_COPY_DELAY_US", "70000")]);
     reader.play(&receiving(&name, "origin=top-left", DEVICE));
     sender.play(&sending(&name, "origin=top-left slots=3"));
-    for burst in 0..8 {
-        // Only the last one is left alone for long enough.
-        let last = burst * 10 + 7;
-        sender.send(burst * 10, 8, 60);
-        let mut read = String::new();
-        while read != format!("whole {last}") {
-            read = reader.order("verify", "whole");
-        }
-    }
-    let overwritten = reader.order("stat-of-source overwritten", "stat ");
+    let overwritten = sender.overtake(&mut reader);
     assert_ne!(overwritten, "stat 0", "the reader was too quick to be overtaken");
     reader.order("stop", "stopped");
     sender.order("stop", "stopped");

@@ -393,16 +393,7 @@ fn a_reader_whose_copies_are_slower_than_the_ring_gives_up_frames_and_pushes_non
         reader.play(&format!(
             "tdcudaipcsrc name=s shm-name={name} keepalive=0 origin=top-left ! {capture} ! appsink name=k sync=false max-buffers=4 drop=true"
         ));
-        for burst in 0..8 {
-            // Only the last one is left alone for long enough.
-            let last = burst * 10 + 7;
-            sender.send(burst * 10, 8, 60);
-            let mut read = String::new();
-            while read != format!("whole {last}") {
-                read = reader.order("verify", "whole");
-            }
-        }
-        let overwritten = reader.order("stat-of-source overwritten", "stat ");
+        let overwritten = sender.overtake(&mut reader);
         assert_ne!(overwritten, "stat 0", "{capture}: the reader was too quick to be overtaken");
         let said = reader.order("errors", "said ");
         assert_eq!(said.contains("another CUDA context"), elsewhere, "{said}");

@@ -116,6 +116,12 @@ pub enum Alpha {
     StraightToPremultiplied = 3,
 }
 
+impl Alpha {
+    /// Each of them.
+    pub const ALL: [Self; 4] =
+        [Self::Passthrough, Self::Opaque, Self::PremultipliedToStraight, Self::StraightToPremultiplied];
+}
+
 /// What happens to colour on the way: to R, G and B, never to alpha.
 ///
 /// `LinearToPq` and `LinearToHlg` take linear light of the display with BT.2020 primaries: 1.0 is
@@ -145,6 +151,12 @@ pub enum Transfer {
     /// F, E = F Y^(1/1.2 − 1). Then the OETF: √(3 E) up to 1/12, then a ln(12 E − b) + c. 203 nits of grey is 75 % of
     /// the signal, 1000 nits is 100 %; brighter light gives more than 1, which integers clamp.
     LinearToHlg = 4,
+}
+
+impl Transfer {
+    /// Each of them.
+    pub const ALL: [Self; 5] =
+        [Self::Passthrough, Self::LinearToSrgb, Self::SrgbToLinear, Self::LinearToPq, Self::LinearToHlg];
 }
 
 /// What happens to the primaries on the way.

@@ -356,7 +356,7 @@ fn a_row_allocates_nothing() {
     let mut numbers = Numbers(4);
     for (from, to) in pairs(61) {
         let src = numbers.row(from, if cfg!(miri) { 3 } else { 300 });
-        for transfer in TRANSFERS {
+        for transfer in Transfer::ALL {
             let mut dst = vec![0; src.len() / from.bytes() * to.bytes()];
             let mut converter = Converter::new(from, to, Options { transfer, ..Options::default() });
             let counted = allocation_counter::measure(|| converter.row(&src, &mut dst).unwrap());
@@ -364,14 +364,6 @@ fn a_row_allocates_nothing() {
         }
     }
 }
-
-const TRANSFERS: [Transfer; 5] = [
-    Transfer::Passthrough,
-    Transfer::LinearToSrgb,
-    Transfer::SrgbToLinear,
-    Transfer::LinearToPq,
-    Transfer::LinearToHlg,
-];
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -385,7 +377,7 @@ proptest! {
         from in prop::sample::select(formats()),
         to in prop::sample::select(formats()),
         alpha in prop::sample::select(vec![Alpha::Passthrough, Alpha::Opaque, Alpha::StraightToPremultiplied]),
-        transfer in prop::sample::select(TRANSFERS.to_vec()),
+        transfer in prop::sample::select(Transfer::ALL.to_vec()),
         seed: u64,
         width in 1..600usize,
         piece in 1..300usize,

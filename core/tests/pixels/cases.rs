@@ -88,17 +88,9 @@ pub fn conversions() -> Vec<Conversion> {
 
 /// Every set of options.
 fn options() -> Vec<Options> {
-    let alphas = [Alpha::Passthrough, Alpha::Opaque, Alpha::PremultipliedToStraight, Alpha::StraightToPremultiplied];
-    let transfers = [
-        Transfer::Passthrough,
-        Transfer::LinearToSrgb,
-        Transfer::SrgbToLinear,
-        Transfer::LinearToPq,
-        Transfer::LinearToHlg,
-    ];
     let mut all = Vec::new();
-    for alpha in alphas {
-        for transfer in transfers {
+    for alpha in Alpha::ALL {
+        for transfer in Transfer::ALL {
             for gamut in [Gamut::Passthrough, Gamut::Bt709ToBt2020] {
                 let reference_white = if all.len() % 2 == 0 { 203.0 } else { 1000.0 };
                 all.push(Options { alpha, transfer, reference_white, gamut });

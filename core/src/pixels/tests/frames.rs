@@ -55,16 +55,8 @@ fn conversion() -> impl Strategy<Value = Conversion> {
     });
     let wire = (select(WireSample::ALL.to_vec()), select(Components::ALL.to_vec()))
         .prop_map(|(sample, components)| Wire { sample, components });
-    let alphas = [Alpha::Passthrough, Alpha::Opaque, Alpha::PremultipliedToStraight, Alpha::StraightToPremultiplied];
-    let transfers = [
-        Transfer::Passthrough,
-        Transfer::LinearToSrgb,
-        Transfer::SrgbToLinear,
-        Transfer::LinearToPq,
-        Transfer::LinearToHlg,
-    ];
     let gamuts = [Gamut::Passthrough, Gamut::Bt709ToBt2020];
-    let options = (select(alphas.to_vec()), select(transfers.to_vec()), select(gamuts.to_vec()))
+    let options = (select(Alpha::ALL.to_vec()), select(Transfer::ALL.to_vec()), select(gamuts.to_vec()))
         .prop_map(|(alpha, transfer, gamut)| Options { alpha, transfer, gamut, ..Options::default() });
     (picture, wire, options, any::<bool>(), any::<bool>()).prop_map(|(picture, wire, options, flip, outward)| {
         let to_wire = Conversion::to_wire(picture, wire).ok().filter(|_| outward);

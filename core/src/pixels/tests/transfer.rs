@@ -76,7 +76,7 @@ fn every_code_is_within_one_of_the_formula() {
     let eight: Vec<u8> = (0..=255).flat_map(|v| grey(v, SampleType::U8)).collect();
     let step = if cfg!(miri) { 16_381 } else { 1 };
     let sixteen: Vec<u8> = (0..=65535u16).step_by(step).flat_map(|v| v.to_le_bytes().repeat(3)).collect();
-    for transfer in TRANSFERS {
+    for transfer in Transfer::ALL {
         compare(SampleType::U8, transfer, 203.0, if cfg!(miri) { &eight[..12] } else { &eight });
         compare(SampleType::U16, transfer, 203.0, &sixteen);
         compare(SampleType::U16, transfer, 10_000.0, &sixteen);
@@ -94,7 +94,7 @@ fn floats_dark_bright_and_negative_are_within_one_code_of_the_formula() {
         src.extend((sign * exponent.exp2() as f32).to_le_bytes());
     }
     src.truncate(src.len() / 12 * 12);
-    for transfer in TRANSFERS {
+    for transfer in Transfer::ALL {
         for white in [1.0, 100.0, 203.0, 1000.0] {
             compare(SampleType::F32, transfer, white, &src);
         }
