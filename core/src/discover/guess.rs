@@ -202,6 +202,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "minutes of arithmetic")]
     fn bytes_that_are_all_alike_speak_for_nothing() {
         let guesses = geometries(&vec![7; 320 * 240 * 4], 3);
         assert!(!guesses.is_empty() && guesses.iter().all(|guess| guess.unlikeness.is_none()), "{guesses:?}");

@@ -43,6 +43,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
+    #[cfg_attr(miri, ignore = "starts a program")]
     fn a_program_is_interrupted() {
         use std::os::unix::process::ExitStatusExt;
 

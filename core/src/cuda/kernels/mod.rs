@@ -197,6 +197,7 @@ mod tests {
     const ALL: [Kernel; 5] = [Kernel::Rows, Kernel::ToPacked, Kernel::FromPacked, Kernel::ToYuv, Kernel::FromYuv];
 
     #[test]
+    #[cfg_attr(miri, ignore = "half a megabyte of text, and no memory by hand")]
     fn the_compiled_texts_are_for_old_gpus_and_have_the_kernels() {
         for kernel in ALL {
             let lines: Vec<&str> = kernel.text().lines().collect();
@@ -214,6 +215,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "half a megabyte of text, and no memory by hand")]
     fn each_kernel_is_in_the_module_of_its_text() {
         for a in ALL {
             for b in ALL {
