@@ -8,6 +8,7 @@ use std::process::Command;
 use crate::fail;
 use crate::run::{self, Outcome, Trouble, say};
 use crate::setup::{self, Need};
+use crate::test;
 
 const ELEMENTS: [&str; 4] = ["tdshmsrc", "tdshmsink", "tdcudaipcsrc", "tdcudaipcsink"];
 
@@ -173,7 +174,7 @@ fn section(element: &str, said: &str) -> Outcome<String> {
 
 fn page() -> Outcome<String> {
     setup::ensure(&[Need::Build, Need::Media])?;
-    run::check(run::cargo().args(["build", "--locked", "--package", "gst-plugin-tdlink"]))?;
+    run::check(run::cargo().args(["build", "--locked"]).args(test::EVERYTHING))?;
     let plugin = run::target().join("debug/libgsttdlink.so");
     let registry = run::target().join("inspect-registry.bin");
     let mut page = HEAD.to_owned();

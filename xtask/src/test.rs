@@ -8,6 +8,9 @@ use crate::fail;
 use crate::run::{self, Outcome, Trouble, say};
 use crate::setup::{self, Need};
 
+/// What cargo is asked for wherever tests are built: with one choice everywhere, what is built once serves every lane.
+pub const EVERYTHING: [&str; 3] = ["--workspace", "--features", "tdlink-core/test-util"];
+
 /// How many tests passed, failed and were skipped.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
@@ -101,9 +104,8 @@ pub fn run() -> Outcome {
     setup::ensure(&[Need::Build, Need::Media, Need::Python, Need::Cxx])?;
     let _ = std::fs::remove_file(stamp());
     let mut total = Count::default();
-    let everything = ["--workspace", "--features", "tdlink-core/test-util"];
-    let tests = unit_tests(&everything, None, &mut total);
-    let documents = doc_tests(&everything, &mut total);
+    let tests = unit_tests(&EVERYTHING, None, &mut total);
+    let documents = doc_tests(&EVERYTHING, &mut total);
     println!("\n{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
     tests.and(documents)?;
     if total.passed == 0 {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::run::{self, Outcome, Trouble};
-use crate::{fuzz, setup};
+use crate::{fuzz, setup, test};
 
 pub fn fmt() -> Outcome {
     if run::ask(run::cargo().args(["fmt", "--version"])).is_none() {
@@ -78,7 +78,7 @@ pub fn doc() -> Outcome {
 }
 
 pub fn examples() -> Outcome {
-    run::check(run::cargo().args(["build", "--locked", "--workspace", "--examples"]))?;
+    run::check(run::cargo().args(["build", "--locked", "--examples"]).args(test::EVERYTHING))?;
     let python = setup::python().ok_or_else(|| Trouble::Machine("no python3 with numpy".into()))?;
     let folder = Path::new("examples/python");
     let scripts = std::fs::read_dir(run::root().join(folder)).into_iter().flatten().flatten();
@@ -124,7 +124,7 @@ pub fn loom() -> Outcome {
 /// The ignored test of `core/tests/control/kill.rs`.
 pub fn kill() -> Outcome {
     let mut command = run::cargo();
-    command.args(["test", "--locked", "--package", "tdlink-core", "--features", "test-util", "--test", "control"]);
+    command.args(["test", "--locked", "--test", "control"]).args(test::EVERYTHING);
     run::check(command.args(["--", "--ignored", "--exact", "kill::hundreds_of_kills"]))
 }
 

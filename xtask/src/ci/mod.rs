@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::emulated;
 use crate::fail;
-use crate::run::{Outcome, Trouble, say};
+use crate::run::{self, Outcome, Trouble, say};
 use crate::setup::{self, Need};
 use crate::{dist, test, windows};
 
@@ -111,8 +111,17 @@ pub fn run(words: &[&str]) -> Outcome {
             println!("{why}");
         }
         results.push((lane, verdict, start.elapsed()));
+        if let Some(left) = disk_left() {
+            say(format_args!("{left} left on the disk"));
+        }
     }
     report(&results)
+}
+
+/// As df says it. A disk that is full makes the strangest errors.
+fn disk_left() -> Option<String> {
+    let answer = run::ask(std::process::Command::new("df").args(["-h", "--output=avail"]).arg(run::target()))?;
+    answer.lines().nth(1).map(|size| size.trim().to_owned())
 }
 
 fn report(results: &[(&Lane, Verdict, Duration)]) -> Outcome {

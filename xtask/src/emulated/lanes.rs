@@ -12,6 +12,7 @@ use crate::ci::without_cargo;
 use crate::fail;
 use crate::run::{self, Companion, Outcome, Trouble, say};
 use crate::setup::{self, Need};
+use crate::test;
 
 /// The tests of the plugin and the core that want a CUDA driver, ignored or not: this lane has one.
 const WANT_A_DRIVER: &str = "binary(~cuda)";
@@ -19,7 +20,7 @@ const WANT_A_DRIVER: &str = "binary(~cuda)";
 /// The emulated driver by itself, through ctypes, and under this machine's GStreamer.
 pub fn driver() -> Outcome {
     let folder = libraries()?;
-    nextest(&["--package", "emulated-cuda-driver"], None, &[])?;
+    nextest("package(emulated-cuda-driver)", &[])?;
     let python = setup::python().ok_or_else(|| Trouble::Machine("no python3 with numpy".into()))?;
     run::check(
         Command::new(&python)
@@ -104,21 +105,19 @@ pub fn tsan() -> Outcome {
 pub fn cuda() -> Outcome {
     setup::ensure(&[Need::PythonGst])?;
     let settings = settings(&libraries()?);
-    nextest(&["--package", "tdlink-core", "--features", "test-util"], Some(WANT_A_DRIVER), &settings)?;
-    let python = format!("{WANT_A_DRIVER} | binary(python_gst)");
-    nextest(&["--package", "gst-plugin-tdlink"], Some(&python), &settings)
+    // Chosen by the filter and not by `--package`, which would have what we depend on built anew, with fewer features.
+    let ours = "(package(tdlink-core) | package(gst-plugin-tdlink))";
+    nextest(&format!("{ours} & ({WANT_A_DRIVER} | binary(python_gst))"), &settings)
 }
 
 /// Without cargo-nextest there is no process for each test, which a driver's state wants.
-fn nextest(arguments: &[&str], filter: Option<&str>, settings: &[(&str, String)]) -> Outcome {
+fn nextest(filter: &str, settings: &[(&str, String)]) -> Outcome {
     if run::which("cargo-nextest").is_none() {
         return Err(Trouble::Machine("cargo-nextest is not installed".into()));
     }
     let mut command = run::cargo();
-    command.args(["nextest", "run", "--locked", "--no-fail-fast", "--run-ignored=all"]).args(arguments);
-    if let Some(filter) = filter {
-        command.args(["-E", filter]);
-    }
+    command.args(["nextest", "run", "--locked", "--no-fail-fast", "--run-ignored=all", "-E", filter]);
+    command.args(test::EVERYTHING);
     run::check(command.env("G_DEBUG", "fatal_warnings").envs(settings.iter().map(|(name, value)| (name, value))))
 }
 
@@ -157,8 +156,8 @@ pub fn cuda_newer() -> Outcome {
     own_ipc(&shell, &check, &inside)?;
 
     let metadata = run::ask(run::cargo().args(["metadata", "--format-version=1", "--locked"]));
-    let list = ["nextest", "list", "--locked", "--package", "gst-plugin-tdlink", "--list-type=binaries-only"];
-    let binaries = run::ask(run::cargo().args(list).arg("--message-format=json"));
+    let list = ["nextest", "list", "--locked", "--list-type=binaries-only", "--message-format=json"];
+    let binaries = run::ask(run::cargo().args(list).args(test::EVERYTHING));
     let (Some(metadata), Some(binaries)) = (metadata, binaries) else { fail!("the plugin's tests cannot be listed") };
     let save = |name: &str, text: &str| {
         let path = inside.join(name);
@@ -167,7 +166,7 @@ pub fn cuda_newer() -> Outcome {
     let (metadata, binaries) = (save("metadata.json", &metadata)?, save("binaries.json", &binaries)?);
     check(&format!(
         "export G_DEBUG=fatal_warnings; {} nextest run --no-fail-fast --run-ignored=all --cargo-metadata {metadata} \
-         --binaries-metadata {binaries} -E '{WANT_A_DRIVER}'",
+         --binaries-metadata {binaries} -E 'package(gst-plugin-tdlink) & {WANT_A_DRIVER}'",
         quoted(&nextest)
     ))
 }
