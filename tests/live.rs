@@ -390,6 +390,25 @@ fn nothing_is_pushed_while_waiting_and_the_first_frame_has_the_time_of_its_arriv
 }
 
 #[test]
+fn who_mixes_knows_the_frames_before_there_is_a_sender() {
+    let name = Name::new("told");
+    for pacing in ["constant", "as-produced"] {
+        let (run, recorder) = alone(&name, &format!("pacing={pacing} framerate=30/1"));
+        let caps = poll("caps without a sender", PATIENCE, || run.element("s").static_pad("src")?.current_caps());
+        let said = caps.structure(0).expect("caps have a structure");
+        assert_eq!((said.get("width"), said.get("height")), (Ok(64), Ok(64)), "{caps}");
+        assert_eq!(said.get("framerate"), Ok(gst::Fraction::new(30, 1)), "{caps}");
+        assert_eq!(recorder.count(), 0, "nothing to push");
+        let mut writer = sender(&name);
+        writer.ask(&format!("fill {name} 7"));
+        recorder.wait_for(1, PATIENCE);
+        assert_eq!(recorder.caps(), [caps], "and they are those of the sender's frames");
+        run.stop();
+        writer.ask(&format!("unlink {name}"));
+    }
+}
+
+#[test]
 fn counted_timestamps_are_frame_number_over_framerate() {
     let name = Name::new("count");
     let mut writer = sender(&name);

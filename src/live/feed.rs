@@ -163,6 +163,10 @@ pub trait Feed {
     fn detach(&mut self);
     /// What frames will be if the user has said so before any producer is there.
     fn expected(&self) -> Option<FeedDesc>;
+    /// Whether the user has said all of that, so that downstream can be told before there is a producer.
+    fn is_told(&self) -> bool {
+        false
+    }
     /// The name of the buffer.
     fn name(&self) -> String;
     /// The name and what is known of the frames, for messages.

@@ -163,6 +163,10 @@ impl Feed for ShmFeed {
         matches!(self.ways, Ways::Any | Ways::Raw).then(|| self.raw.expected()).flatten()
     }
 
+    fn is_told(&self) -> bool {
+        self.expected().is_some()
+    }
+
     fn name(&self) -> String {
         self.touch_only().map_or_else(|| self.raw.name(), Feed::name)
     }

@@ -97,6 +97,13 @@ impl Engine {
             let offer = |now: &Negotiated| Offer { device: now.device, format: now.info.format() };
             self.shown = self.negotiated.as_ref().map(offer);
         }
+        if self.negotiated.is_none()
+            && feed.is_told()
+            && let Some(desc) = feed.expected()
+        {
+            // A mixer that knows no size yet makes one up, and begins anew when it learns the right one.
+            self.agree(feed, host, desc, false)?;
+        }
         match self.settings.connection_timeout() {
             Some(timeout) if !self.ever_connected && now.saturating_duration_since(self.started) >= timeout => {
                 Err(host.fail(timed_out(feed, why, timeout)))

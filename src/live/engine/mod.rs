@@ -167,7 +167,8 @@ impl Engine {
                 self.reconsider(feed, host)?;
             }
             self.tend(feed, host)?;
-            let buffer = if self.negotiated.is_none() {
+            let buffer = if self.negotiated.is_none() || (!self.linked && !self.ever_connected && self.last.is_none()) {
+                // There is nothing to push, and no time to keep yet.
                 self.sleep(host, self.next_look)?;
                 None
             } else if self.ticks.is_some() {

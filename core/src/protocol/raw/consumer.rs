@@ -123,6 +123,8 @@ pub struct Consumer {
     chase: Chase,
     /// Reads in a row that found the writer in the frame.
     failed: u8,
+    /// Chases in a row that gave no frame.
+    vain: u8,
     news: News,
     /// Reads of late that met the writer: up by one; down by three for each time that it was seen to rest.
     met: u8,
@@ -182,6 +184,7 @@ impl Consumer {
             front,
             chase: Chase::new(shape.frame_bytes(), shape.rows, layout.desc.format.bytes()),
             failed: 0,
+            vain: 0,
             news: News::new(shape.frame_bytes()),
             segment,
             fresh: true,
@@ -262,7 +265,7 @@ impl Consumer {
     ///
     /// A writer that reads keep meeting is followed instead, for five of its frames or 60 ms at most (20 ms before its
     /// pace is known): each part of the frame is copied when it has certainly been written and not yet been written
-    /// again.
+    /// again. After four such reads without a frame, eight wait for a rest again.
     ///
     /// # Errors
     /// `dst` too small, or the memory was cut short.
@@ -278,7 +281,15 @@ impl Consumer {
             self.fresh = true;
             // Whatever rest it seems to take, it may have been stopped anywhere.
             self.met = 2 * RESTLESS;
-            self.failed = if chased == Chased::Rests { self.failed - 1 } else { 2 * CHASED };
+            self.vain = if chased == Chased::Torn { self.vain + 1 } else { 0 };
+            self.failed = match chased {
+                Chased::Rests => self.failed - 1,
+                // One that keeps a pace, and was met for as long as a busy machine kept it or us from running, rests
+                // between its frames: nobody who chases it finds out.
+                Chased::Torn if self.vain >= VAIN => 0,
+                Chased::Torn | Chased::Whole => 2 * CHASED,
+            };
+            self.vain %= VAIN;
             match chased {
                 Chased::Whole => return Ok(FrameRead { whole: true, torn_attempts, changed: true }),
                 Chased::Torn => return Ok(FrameRead { whole: false, torn_attempts: 1, changed: true }),
@@ -397,6 +408,12 @@ impl Consumer {
         self.segment.identity()
     }
 
+    /// As if reads had met the writer again and again.
+    #[cfg(test)]
+    pub(super) fn after_a_hiccup(&mut self) {
+        (self.failed, self.met) = (CHASED, RESTLESS);
+    }
+
     /// Whether the name still leads to this memory, and the memory is still long enough.
     ///
     /// # Errors
@@ -420,6 +437,8 @@ impl Consumer {
 
 /// After so many reads in a row that found the writer in the frame, it is chased.
 const CHASED: u8 = 8;
+/// After so many chases in a row without a frame, the writer is given the chance to be seen at rest.
+const VAIN: u8 = 4;
 /// Copies of one read.
 const ATTEMPTS: u32 = 4;
 /// A writer that has not moved for so long is not in the middle of a frame, unless it was stopped there.

@@ -22,6 +22,8 @@ struct Habit {
     stamps: bool,
     /// After how many frames it stands still in the middle of one, and for how long.
     stops: Option<(u64, Duration)>,
+    /// The reader believes that it never rests.
+    suspected: bool,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +65,9 @@ fn race(width: u32, height: u32, habit: Habit, reads: u64) -> Tally {
     let (row, size) = (layout.desc.row_bytes(), layout.desc.bytes().unwrap());
     let segment = Arc::new(Segment::heap(layout.bytes().unwrap()));
     let mut consumer = Consumer::over("race", segment.clone(), layout, format, pixels::Options::default()).unwrap();
+    if habit.suspected {
+        consumer.after_a_hiccup();
+    }
     let (stop, written) = (AtomicBool::new(false), AtomicU64::new(0));
     let slow = Mutex::new(Vec::new());
     let mut tally = Tally::default();
@@ -130,8 +135,8 @@ fn race(width: u32, height: u32, habit: Habit, reads: u64) -> Tally {
     tally
 }
 
-const FLAT_OUT: Habit = Habit { period: Duration::ZERO, stamps: false, stops: None };
-const PACED: Habit = Habit { period: Duration::from_micros(16_667), stamps: false, stops: None };
+const FLAT_OUT: Habit = Habit { period: Duration::ZERO, stamps: false, stops: None, suspected: false };
+const PACED: Habit = Habit { period: Duration::from_micros(16_667), stamps: false, stops: None, suspected: false };
 
 #[test]
 #[cfg_attr(any(miri, windows), ignore = "races in real time, which neither Miri nor Wine has")]
@@ -156,6 +161,17 @@ fn nearly_every_frame_of_a_writer_that_keeps_a_pace_is_read() {
             // How many fail is a matter of how busy the machine is; that most do not is a promise.
             assert!(tally.whole > 100, "{width}×{height}, stamps {stamps}: {tally:?}");
         }
+    }
+}
+
+#[test]
+#[cfg_attr(any(miri, windows), ignore = "races in real time, which neither Miri nor Wine has")]
+fn a_writer_that_keeps_a_pace_is_not_chased_for_ever() {
+    for stamps in [false, true] {
+        let tally = race(1280, 720, Habit { stamps, suspected: true, ..PACED }, 150);
+        eprintln!("stamps {stamps}: {tally:?}");
+        assert!(tally.is_nearly_right(), "stamps {stamps}: {tally:?}");
+        assert!(tally.whole > 75, "stamps {stamps}: {tally:?}");
     }
 }
 
