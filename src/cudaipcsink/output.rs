@@ -118,6 +118,8 @@ impl Ring {
     /// From device memory of our context.
     fn copy(&mut self, work: Work, frame: &gst::Buffer, gpu: &Gpu) -> Result<(), Trouble> {
         let unmapped = || Trouble::Frame(video::unmapped(frame, &self.info));
+        // Once for the frame, and not for each of the driver's calls.
+        let _current = gpu.context().enter()?;
         let mapped = Mapped::read(frame, &self.info).ok_or_else(unmapped)?;
         // On the stream on which the memory was written our copy comes after that, and before what is written there next:
         // the buffer may go back to its pool at once.
@@ -151,6 +153,7 @@ impl Ring {
             none => none.insert(Staging::new(gpu.context(), &self.info, self.desc, self.work)?),
         };
         staging.fill(&mapped)?;
+        let _current = gpu.context().enter()?;
         if let Some(theirs) = self.theirs.take() {
             theirs.synchronize()?;
         }
