@@ -92,7 +92,8 @@ impl Output {
             return Err(Trouble::Taken(self.name.clone()));
         }
         let on_device = self.gpu.gst().is_some_and(|context| gstcuda::is_of(frame, context));
-        match ring.work.filter(|_| on_device) {
+        let kernels = self.gpu.context().driver().runs_kernels();
+        match ring.work.filter(|work| on_device && (kernels || work.is_copy())) {
             Some(work) => ring.copy(work, frame, &self.gpu)?,
             None => ring.upload(frame, &self.gpu)?,
         }
@@ -144,7 +145,7 @@ impl Ring {
         Ok(())
     }
 
-    /// From system memory, or from device memory that is not of our context.
+    /// From system memory, or from device memory that is not of our context, or that the driver has no kernel for.
     fn upload(&mut self, frame: &gst::Buffer, gpu: &Gpu) -> Result<(), Trouble> {
         let unmapped = || Trouble::Frame(video::unmapped(frame, &self.info));
         let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(frame, &self.info).map_err(|_| unmapped())?;
@@ -152,8 +153,9 @@ impl Ring {
             Some(staging) => staging,
             none => none.insert(Staging::new(gpu.context(), &self.info, self.desc, self.work)?),
         };
-        staging.fill(&mapped)?;
+        // Once for the frame, and not for each of the driver's calls.
         let _current = gpu.context().enter()?;
+        staging.fill(&mapped)?;
         if let Some(theirs) = self.theirs.take() {
             theirs.synchronize()?;
         }

@@ -84,7 +84,8 @@ mod tests {
         for time in [100, 300, 600, 1500, 3500] {
             let mut usual = Usual::default();
             (0..30).for_each(|_| drop(wait(&mut usual, micros(time))));
-            let waits: Vec<_> = (0..100u64).map(|at| wait(&mut usual, micros(time + time * (at * 7 % 10) / 100))).collect();
+            let waits: Vec<_> =
+                (0..100u64).map(|at| wait(&mut usual, micros(time + time * (at * 7 % 10) / 100))).collect();
             let looks: u32 = waits.iter().map(|(looks, _)| looks).sum();
             assert!(looks <= 300, "{time}: {looks} looks in 100 waits");
             let late: Duration = waits.iter().map(|(_, late)| *late).sum();

@@ -65,7 +65,15 @@ impl Consumer {
     ) -> Result<Self, ConsumeError> {
         let watch = Watch::attach(name, options, interrupt)?;
         let (description, slots) = open(&watch, context)?;
-        Ok(Self { watch, description, slots, context: context.clone(), usual: Usual::default(), dead: false, broken: false })
+        Ok(Self {
+            watch,
+            description,
+            slots,
+            context: context.clone(),
+            usual: Usual::default(),
+            dead: false,
+            broken: false,
+        })
     }
 
     /// What the frames are.
@@ -161,7 +169,8 @@ impl Consumer {
         is_over: impl Fn() -> bool,
     ) -> Result<bool, ConsumeError> {
         let mut usual = self.usual;
-        let is_complete = self.event(frame).map_or(Ok(true), |event| event.synchronize_by(deadline, &mut usual, is_over));
+        let is_complete =
+            self.event(frame).map_or(Ok(true), |event| event.synchronize_by(deadline, &mut usual, is_over));
         self.usual = usual;
         Ok(is_complete?)
     }
