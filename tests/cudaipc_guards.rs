@@ -321,11 +321,13 @@ fn a_frame_is_copied_after_what_upstream_has_queued_in_a_stream_of_its_own() {
         return;
     }
     let name = Name::new("foreign-stream");
-    // Synchronising waits for nothing there: what cudaupload passes on is still on its way. Nobody tells it of our stream.
+    // Synchronising waits for nothing there: what cudaupload passes on is still on its way.
     let mut sender = Sender::start(&[("EMULATED_CUDA_BREAK_SYNC", "1"), ("EMULATED_CUDA_COPY_DELAY_US", "20000")]);
     let run = Run::playing(&receiving(&name, UPRIGHT, SYSTEM));
-    let pipeline = uploading(&name, UPRIGHT);
-    sender.play(&pipeline.replace("! tdcudaipcsink", "! identity drop-allocation=true ! tdcudaipcsink"));
+    // Its memory has the stream of the sink behind it. The ring that is read is another sink's.
+    let first = uploading(&format!("{name}-first"), UPRIGHT);
+    let second = format!("appsrc name=b format=time is-live=true ! tdcudaipcsink sync=false shm-name={name} {UPRIGHT}");
+    sender.play(&format!("{first} {second}"));
     for sent in 1..=10 {
         sender.send(sent, 1, 60);
         assert_eq!(number(&run), sent);
