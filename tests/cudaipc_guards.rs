@@ -336,3 +336,26 @@ fn a_frame_is_copied_after_what_upstream_has_queued_in_a_stream_of_its_own() {
     run.stop();
     sender.order("stop", "stopped");
 }
+
+/// What tests of whole pictures are worth: with either of the driver's mutants they fail.
+#[test]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
+fn a_source_whose_waits_were_none_would_be_caught() {
+    const SLOW: (&str, &str) = ("EMULATED_CUDA_COPY_DELAY_US", "20000");
+    for (mutant, right) in [("none", true), ("EMULATED_CUDA_BREAK_SYNC", false), ("EMULATED_CUDA_BREAK_EVENTS", false)]
+    {
+        let name = Name::new("mutant");
+        let mut sender = Sender::start(&[SLOW]);
+        let orders = [SLOW, (mutant, "1")];
+        let mut reader = Sender::start(if right { &orders[..1] } else { &orders });
+        reader.play(&receiving(&name, UPRIGHT, SYSTEM));
+        sender.play(&uploading(&name, UPRIGHT));
+        let whole = (1..=5).take_while(|number| {
+            sender.send(*number, 1, 60);
+            reader.peer.say("verify");
+            // Over a picture that is not as it was made, the reader ends.
+            reader.peer.try_hear("whole", PATIENCE) == Some(format!("whole {number}"))
+        });
+        assert_eq!(whole.count() == 5, right, "{mutant}");
+    }
+}
