@@ -54,6 +54,7 @@ fn number(run: &Run) -> u32 {
     pictures::whole_number(&info, &picture)
 }
 
+const UPRIGHT: &str = "origin=top-left";
 const SYSTEM: &str = "video/x-raw,format=BGRA";
 const DEVICE: &str = "video/x-raw(memory:CUDAMemory),format=BGRA ! cudadownload ! video/x-raw,format=BGRA";
 
@@ -269,4 +270,92 @@ fn a_driver_without_kernels_leaves_conversions_to_the_host() {
     assert_eq!(reader.order("verify", "whole"), "whole 3");
     reader.order("stop", "stopped");
     sender.order("stop", "stopped");
+}
+
+#[test]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
+fn a_sink_whose_driver_has_no_kernels_converts_on_the_host() {
+    let mut sender = Sender::start(&[("EMULATED_CUDA_VERSION", "11080")]);
+    let cases: [(fn(&str, &str) -> String, &str); 5] = [
+        (sending, ""),
+        (sending, "sample-type=f16"),
+        (uploading, ""),
+        (uploading, "sample-type=f16"),
+        (uploading, UPRIGHT),
+    ];
+    for (case, (pipeline, options)) in (0..).zip(cases) {
+        let name = Name::new("no-kernels-sink");
+        let origin = if options == UPRIGHT { UPRIGHT } else { "" };
+        let run = Run::playing(&receiving(&name, origin, "videoconvert ! video/x-raw,format=BGRA"));
+        sender.play(&pipeline(&name, options));
+        sender.send(case, 1, 60);
+        assert_eq!(number(&run), case, "{options}");
+        run.assert_no_error();
+        run.stop();
+        assert_eq!(sender.order("errors", "said").matches("Error").count(), 0);
+        sender.order("stop", "stopped");
+    }
+}
+
+#[test]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
+fn a_driver_that_lacks_any_one_function_is_an_error_of_both_ends_that_names_it() {
+    let name = Name::new("hidden");
+    for symbol in tdlink_core::cuda::Driver::symbols() {
+        let mut other = Sender::start(&[("EMULATED_CUDA_HIDE", symbol)]);
+        for pipeline in [sending(&name, ""), receiving(&name, "", SYSTEM)] {
+            other.play(&pipeline);
+            let said = other.order("errors", "said");
+            assert!(said.contains(&format!("has no {symbol};")), "{symbol}: {said}");
+            other.order("stop", "stopped");
+        }
+        other.end();
+    }
+}
+
+#[test]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
+fn a_frame_is_copied_after_what_upstream_has_queued_in_a_stream_of_its_own() {
+    if gst::version() < (1, 24, 0, 0) {
+        eprintln!("not tested: memory of {} has no stream", gst::version_string());
+        return;
+    }
+    let name = Name::new("foreign-stream");
+    // Synchronising waits for nothing there: what cudaupload passes on is still on its way.
+    let mut sender = Sender::start(&[("EMULATED_CUDA_BREAK_SYNC", "1"), ("EMULATED_CUDA_COPY_DELAY_US", "20000")]);
+    let run = Run::playing(&receiving(&name, UPRIGHT, SYSTEM));
+    // Its memory has the stream of the sink behind it. The ring that is read is another sink's.
+    let first = uploading(&format!("{name}-first"), UPRIGHT);
+    let second = format!("appsrc name=b format=time is-live=true ! tdcudaipcsink sync=false shm-name={name} {UPRIGHT}");
+    sender.play(&format!("{first} {second}"));
+    for sent in 1..=10 {
+        sender.send(sent, 1, 60);
+        assert_eq!(number(&run), sent);
+    }
+    run.assert_no_error();
+    run.stop();
+    sender.order("stop", "stopped");
+}
+
+/// What tests of whole pictures are worth: with either of the driver's mutants they fail.
+#[test]
+#[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
+fn a_source_whose_waits_were_none_would_be_caught() {
+    const SLOW: (&str, &str) = ("EMULATED_CUDA_COPY_DELAY_US", "20000");
+    for (mutant, right) in [("none", true), ("EMULATED_CUDA_BREAK_SYNC", false), ("EMULATED_CUDA_BREAK_EVENTS", false)]
+    {
+        let name = Name::new("mutant");
+        let mut sender = Sender::start(&[SLOW]);
+        let orders = [SLOW, (mutant, "1")];
+        let mut reader = Sender::start(if right { &orders[..1] } else { &orders });
+        reader.play(&receiving(&name, UPRIGHT, SYSTEM));
+        sender.play(&uploading(&name, UPRIGHT));
+        let whole = (1..=5).take_while(|number| {
+            sender.send(*number, 1, 60);
+            reader.peer.say("verify");
+            // Over a picture that is not as it was made, the reader ends.
+            reader.peer.try_hear("whole", PATIENCE) == Some(format!("whole {number}"))
+        });
+        assert_eq!(whole.count() == 5, right, "{mutant}");
+    }
 }

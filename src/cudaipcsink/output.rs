@@ -92,7 +92,8 @@ impl Output {
             return Err(Trouble::Taken(self.name.clone()));
         }
         let on_device = self.gpu.gst().is_some_and(|context| gstcuda::is_of(frame, context));
-        match ring.work.filter(|_| on_device) {
+        let kernels = self.gpu.context().driver().runs_kernels();
+        match ring.work.filter(|work| on_device && (kernels || work.is_copy())) {
             Some(work) => ring.copy(work, frame, &self.gpu)?,
             None => ring.upload(frame, &self.gpu)?,
         }
@@ -118,6 +119,8 @@ impl Ring {
     /// From device memory of our context.
     fn copy(&mut self, work: Work, frame: &gst::Buffer, gpu: &Gpu) -> Result<(), Trouble> {
         let unmapped = || Trouble::Frame(video::unmapped(frame, &self.info));
+        // Once for the frame, and not for each of the driver's calls.
+        let _current = gpu.context().enter()?;
         let mapped = Mapped::read(frame, &self.info).ok_or_else(unmapped)?;
         // On the stream on which the memory was written our copy comes after that, and before what is written there next:
         // the buffer may go back to its pool at once.
@@ -142,7 +145,7 @@ impl Ring {
         Ok(())
     }
 
-    /// From system memory, or from device memory that is not of our context.
+    /// From system memory, or from device memory that is not of our context, or that the driver has no kernel for.
     fn upload(&mut self, frame: &gst::Buffer, gpu: &Gpu) -> Result<(), Trouble> {
         let unmapped = || Trouble::Frame(video::unmapped(frame, &self.info));
         let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(frame, &self.info).map_err(|_| unmapped())?;
@@ -150,6 +153,8 @@ impl Ring {
             Some(staging) => staging,
             none => none.insert(Staging::new(gpu.context(), &self.info, self.desc, self.work)?),
         };
+        // Once for the frame, and not for each of the driver's calls.
+        let _current = gpu.context().enter()?;
         staging.fill(&mapped)?;
         if let Some(theirs) = self.theirs.take() {
             theirs.synchronize()?;

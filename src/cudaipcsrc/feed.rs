@@ -434,6 +434,12 @@ impl Feed for CudaFeed {
             Ok(None) => return Leased::Not(self.nothing()),
             Err(err) => return Leased::Not(lost(err)),
         };
+        // Once for the frame, and not for each of the driver's calls.
+        let context = open.consumer.context().clone();
+        let _current = match context.enter() {
+            Ok(current) => current,
+            Err(err) => return Leased::Not(lost(err.into())),
+        };
         if let Err(failure) = open.ready(&frame, &self.interrupt) {
             return Leased::Not(self.failed(failure, &frame));
         }

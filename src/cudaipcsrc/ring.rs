@@ -197,9 +197,11 @@ impl Open {
         interrupt: &Interrupt,
     ) -> Result<bool, Failure> {
         let unmapped = video::unmapped(buffer, info);
+        let context = &self.consumer.context().clone();
+        // Once for the frame, and not for each of the driver's calls.
+        let _current = context.enter()?;
         self.ready(frame, interrupt)?;
         let options = settings.live.pixel_options(None);
-        let context = self.consumer.context();
         match &mut self.way {
             Way::Device(work) => {
                 // In the stream in which others use that memory.

@@ -17,7 +17,7 @@ use super::{PATIENCE, frames, pictures, run::Run};
 /// The test that is the other process; it does nothing when it is run as a test.
 pub const ROLE: &str = "the_other_process";
 
-/// The other process's side: pipelines with an `appsrc name=a` and a sink `name=k`.
+/// The other process's side: pipelines with an `appsrc name=a` and a sink `name=k`, and perhaps an `appsrc name=b`.
 pub fn serve() {
     let mut run: Option<Run> = None;
     let mut others = Vec::new();
@@ -27,6 +27,9 @@ pub fn serve() {
             ("play", _) => {
                 let new = Run::new(rest);
                 tell_when_frames_arrive(&new.element("k"));
+                if let Some(second) = new.pipeline.by_name("b") {
+                    hand_on(&new.element("k"), second.downcast().expect("it is an appsrc"));
+                }
                 new.play();
                 run = Some(new);
                 say("playing");
@@ -95,6 +98,19 @@ fn tell_when_frames_arrive(sink: &gst::Element) {
     pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
         if let Some(gst::PadProbeData::Buffer(buffer)) = &info.data {
             say(&format!("frame {} {}", buffer.offset(), monotonic_ns()));
+        }
+        gst::PadProbeReturn::Ok
+    })
+    .expect("the probe can be set");
+}
+
+/// What comes to the sink goes to a second `appsrc name=b`, too, before the sink has seen it.
+fn hand_on(sink: &gst::Element, second: gst_app::AppSrc) {
+    let pad = sink.static_pad("sink").expect("a sink has a pad");
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        if let Some(gst::PadProbeData::Buffer(buffer)) = &info.data {
+            second.set_caps(pad.current_caps().as_ref());
+            second.push_buffer(buffer.clone()).expect("it plays");
         }
         gst::PadProbeReturn::Ok
     })

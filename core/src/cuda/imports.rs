@@ -18,6 +18,7 @@ use cudarc::driver::sys::CUipcMemHandle;
 use super::context::{Context, report};
 use super::copy::Plane;
 use super::error::{CudaError, code};
+use super::looks::Usual;
 use super::memory::address_range;
 use super::stream::{Event, Stream};
 use table::Table;
@@ -171,7 +172,7 @@ fn close(context: &Context, memory: Memory) -> bool {
 fn settle(context: &Context) -> Result<bool, CudaError> {
     let event = Event::new(context)?;
     event.record(&Stream::legacy(context))?;
-    event.synchronize_by(Instant::now() + PATIENCE, || false)
+    event.synchronize_by(Instant::now() + PATIENCE, &mut Usual::default(), || false)
 }
 
 fn open(context: &Context, handle: &IpcMemHandle) -> Result<Memory, CudaError> {

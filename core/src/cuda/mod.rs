@@ -15,6 +15,7 @@ mod driver;
 mod error;
 mod imports;
 mod kernels;
+mod looks;
 mod memory;
 mod stream;
 
@@ -24,5 +25,6 @@ pub use driver::{Driver, driver};
 pub use error::{CudaError, DriverError};
 pub use imports::{Imported, Imports, IpcEventHandle, IpcMemHandle};
 pub use kernels::{Rows, convert, rows_u8};
+pub use looks::Usual;
 pub use memory::{BLOCK, DeviceMem, PinnedMem, address_range};
 pub use stream::{Event, Stream};

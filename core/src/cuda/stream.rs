@@ -5,30 +5,20 @@ use std::any::Any;
 use std::ffi::{c_char, c_void};
 use std::fmt;
 use std::ptr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cudarc::driver::sys::{CUevent, CUipcEventHandle, CUstream};
 
 use super::context::{Context, report};
 use super::error::{CudaError, code};
 use super::imports::IpcEventHandle;
+use super::looks::{Pause, Usual};
 
 /// Not ordered against the context's default stream.
 const STREAM_NON_BLOCKING: u32 = 1;
 const EVENT_BLOCKING_SYNC: u32 = 1;
 const EVENT_DISABLE_TIMING: u32 = 2;
 const EVENT_INTERPROCESS: u32 = 4;
-
-/// Between two looks at an event that somebody waits for until a deadline: at least, at most, and this part of the time
-/// waited so far. Work that takes long is looked at seldom, and noticed as much later.
-const LOOK: Duration = Duration::from_micros(50);
-const SELDOM: Duration = Duration::from_millis(1);
-const PART: u32 = 8;
-
-/// A copy of a small frame takes no longer; a sleep would.
-const SHORT: Duration = Duration::from_micros(20);
-/// Between two looks meanwhile: a question costs the driver about one.
-const MOMENT: Duration = Duration::from_micros(4);
 
 /// Work of one GPU, one thing after the other.
 pub struct Stream {
@@ -260,26 +250,35 @@ impl Event {
     }
 
     /// The same until `deadline`, or until `is_over` says that nobody waits any more; whether it is done. For work that
-    /// waits for another process, which may have died in the middle of a frame.
+    /// waits for another process, which may have died in the middle of a frame. `usual` is of waits for such work.
     ///
     /// # Errors
     /// What the work failed with.
-    pub fn synchronize_by(&self, deadline: Instant, is_over: impl Fn() -> bool) -> Result<bool, CudaError> {
+    pub fn synchronize_by(
+        &self,
+        deadline: Instant,
+        usual: &mut Usual,
+        is_over: impl Fn() -> bool,
+    ) -> Result<bool, CudaError> {
         let _current = self.context.enter()?;
         let began = Instant::now();
+        let mut looks = 1;
         while !self.query()? {
             let now = Instant::now();
             if is_over() || now >= deadline {
                 return Ok(false);
             }
-            if now - began < SHORT {
-                while now.elapsed() < MOMENT {
-                    std::hint::spin_loop();
+            match usual.pause(looks, now - began) {
+                Pause::Awake(moment) => {
+                    while now.elapsed() < moment {
+                        std::hint::spin_loop();
+                    }
                 }
-            } else {
-                std::thread::sleep(((now - began) / PART).clamp(LOOK, SELDOM));
+                Pause::Sleep(time) => std::thread::sleep(time.min(deadline - now)),
             }
+            looks += 1;
         }
+        usual.learn(looks, began.elapsed());
         Ok(true)
     }
 

@@ -261,7 +261,7 @@ fn a_copy_that_never_ends_holds_nobody_for_ever() {
     let mut reader = Receiver::attach(&name, &context).unwrap();
     let frame = reader.next().unwrap().unwrap();
     let now = std::time::Instant::now();
-    let complete = |by, is_over: bool| reader.consumer.complete_by(&frame, by, || is_over).unwrap();
+    let mut complete = |by, is_over: bool| reader.consumer.complete_by(&frame, by, || is_over).unwrap();
     assert!(!complete(now, false) && !complete(now + std::time::Duration::from_millis(50), false));
     assert!(!complete(now + super::PATIENCE, true), "nobody waits");
     assert!(complete(now + super::PATIENCE, false));

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tdlink_core::cuda::{
-    Context, DeviceMem, Driver, Event, Imports, PinnedMem, Rows, Stream, copy_2d, driver, rows_u8,
+    Context, DeviceMem, Driver, Event, Imports, PinnedMem, Rows, Stream, Usual, copy_2d, driver, rows_u8,
 };
 use tdlink_core::frame::SampleType;
 use tdlink_core::protocol::cudalink::{Consumer, Frame, Interrupt, Offer, Producer, ProducerOptions, Wait};
@@ -354,7 +354,7 @@ impl Receiver {
         }
         copy_2d(plane, frame.plane, &self.stream)?;
         self.copied.record(&self.stream)?;
-        if !self.copied.synchronize_by(Instant::now() + PATIENCE, || false)? {
+        if !self.copied.synchronize_by(Instant::now() + PATIENCE, &mut Usual::default(), || false)? {
             return Ok("the copy does not end".to_owned());
         }
         let whole = self.consumer.still_whole(&frame)?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::format::Description;
 use super::watch::{Published, Wait, Watch};
 use super::{ConsumeError, Interrupt};
-use crate::cuda::{Context, CudaError, Event, Imported, Plane};
+use crate::cuda::{Context, CudaError, Event, Imported, Plane, Usual};
 use crate::segment::{OpenOptions, SegmentName};
 
 /// Takes frames that a producer offers under a name, the newest one each time.
@@ -17,6 +17,8 @@ pub struct Consumer {
     slots: Vec<Slot>,
     /// What was asked for; imports may live in another one of the same GPU.
     context: Context,
+    /// How long the producer's copies take.
+    usual: Usual,
     dead: bool,
     /// A generation's memory did not open: what is announced and what is open here are two things.
     broken: bool,
@@ -63,7 +65,15 @@ impl Consumer {
     ) -> Result<Self, ConsumeError> {
         let watch = Watch::attach(name, options, interrupt)?;
         let (description, slots) = open(&watch, context)?;
-        Ok(Self { watch, description, slots, context: context.clone(), dead: false, broken: false })
+        Ok(Self {
+            watch,
+            description,
+            slots,
+            context: context.clone(),
+            usual: Usual::default(),
+            dead: false,
+            broken: false,
+        })
     }
 
     /// What the frames are.
@@ -153,12 +163,16 @@ impl Consumer {
     /// # Errors
     /// What that copy failed with.
     pub fn complete_by(
-        &self,
+        &mut self,
         frame: &Frame,
         deadline: Instant,
         is_over: impl Fn() -> bool,
     ) -> Result<bool, ConsumeError> {
-        Ok(self.event(frame).map_or(Ok(true), |event| event.synchronize_by(deadline, is_over))?)
+        let mut usual = self.usual;
+        let is_complete =
+            self.event(frame).map_or(Ok(true), |event| event.synchronize_by(deadline, &mut usual, is_over));
+        self.usual = usual;
+        Ok(is_complete?)
     }
 
     /// Gives a frame back that was taken last: it is the newest again, until another one is.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::watch::{Published, Watch};
-use crate::cuda::{Context, CudaError, Event, Stream};
+use crate::cuda::{Context, CudaError, Event, Stream, Usual};
 
 /// How long the GPU is waited for at the end: longer than any frame's work takes.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -49,6 +49,8 @@ impl Loans {
             // Whatever is still read of it.
             return 1 + self.judge();
         }
+        // Once for all that follows, where a lost context is an error each time.
+        let _current = self.context.enter();
         let spare = self.reads().spare.pop();
         match self.behind(spare) {
             Ok(event) => self.reads().pending.push((event, *frame)),
@@ -70,6 +72,7 @@ impl Loans {
         let mut reads = self.reads();
         let Reads { pending, spare } = &mut *reads;
         let mut overwritten = 0;
+        let _current = (!pending.is_empty()).then(|| self.context.enter());
         for (event, frame) in std::mem::take(pending) {
             let is_over = event.query();
             if !self.is_whole(&frame) {
@@ -89,7 +92,7 @@ impl Loans {
         let pending = std::mem::take(&mut self.reads().pending);
         let overwritten = pending.iter().filter(|(event, frame)| {
             // What fails or does not end is judged as it stands.
-            let _ = event.synchronize_by(until, || false);
+            let _ = event.synchronize_by(until, &mut Usual::default(), || false);
             !self.is_whole(frame)
         });
         overwritten.count() as u64
