@@ -45,8 +45,8 @@ pub enum OnResize {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The file plays even if the recorder or the machine dies: at most the last 2 seconds are missing (mp4 and mov are written in \
-fragments and put in order at the end; mkv needs no end). A tdlink that is killed, not interrupted, leaves its gst-launch-1.0 \
-recording where there is no setpriv (Windows, macOS): end that one, too.
+fragments and put in order at the end; mkv needs no end). When tdlink is killed, its pipeline ends with \
+it, in order where the system knows such a thing (not on Windows).
 When the producer goes, the file is finished. When it comes back, the next part begins: FILE-002 and so on. While it stands \
 still, its last picture is repeated.
 Several buffers of one recording have one time base. With {name} in FILE each gets a file of its own; else they are tracks \

@@ -7,6 +7,7 @@ mod child;
 mod elements;
 mod encoders;
 mod find;
+mod leash;
 mod line;
 mod messages;
 mod numbers;
