@@ -316,7 +316,27 @@ fn close(args: &Args, plan: &Plan, sum: &Sum, out: &mut Output) -> Result<(), Fa
 
 fn size_of(file: &Path) -> String {
     match file.metadata() {
-        Ok(found) => format!("{:.1} MB", found.len() as f64 / 1e6),
+        Ok(found) => bytes(found.len()),
         Err(err) => err.to_string(),
+    }
+}
+
+/// A size for people.
+fn bytes(len: u64) -> String {
+    match len {
+        0..1000 => format!("{len} bytes"),
+        1000..100_000 => format!("{:.1} kB", len as f64 / 1e3),
+        _ => format!("{:.1} MB", len as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn no_file_that_has_something_in_it_is_said_to_be_empty() {
+        let said = [0, 999, 1000, 49_999, 100_000, 12_345_678].map(bytes);
+        assert_eq!(said, ["0 bytes", "999 bytes", "1.0 kB", "50.0 kB", "0.1 MB", "12.3 MB"]);
     }
 }

@@ -28,7 +28,7 @@ pub use find::{GStreamer, OURS, program};
 pub use line::{Line, shown};
 pub use messages::{Fields, Said};
 pub use numbers::{rate, size};
-pub use places::{PLUGIN, plugins_beside_us, users_plugins};
+pub use places::{PLUGIN, plugins_beside_us, users_plugins, whole};
 pub use run::{Counts, Run, Why};
 pub use sound::{Sound, audio, audio_encoder, sound};
 pub use stop::{hear_stop, stopped};
