@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use common::frames::buffer;
@@ -285,30 +286,56 @@ fn half_a_frame_of_a_sender_that_was_killed_over_it_is_never_pushed() {
     run.stop();
 }
 
-#[test]
-fn the_mutex_is_given_back_before_a_frame_is_pushed() {
-    let name = Name::new("held");
-    let mut sender = playing(&name);
+/// A source whose downstream keeps each frame until the second value is dropped; the third hears of each.
+fn held_up(name: &Name) -> (Run, Sender<()>, Receiver<()>) {
     let run = Run::new(&format!("tdshmsrc name=s shm-name={name} protocol=touch ! fakesink name=k sync=false"));
-    let (came, comes) = std::sync::mpsc::channel();
-    let (go, goes) = std::sync::mpsc::channel::<()>();
+    let (came, comes) = channel();
+    let (go, goes) = channel::<()>();
     let both = std::sync::Mutex::new((came, goes));
     let pad = run.element("k").static_pad("sink").expect("a sink has a pad");
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
         let both = both.lock().expect("nothing has panicked");
-        // Downstream takes until it is told to go on.
         let _ = both.0.send(());
         let _ = both.1.recv();
         gst::PadProbeReturn::Ok
     });
     run.play();
     comes.recv_timeout(PATIENCE).expect("a frame comes");
+    (run, go, comes)
+}
+
+#[test]
+fn the_mutex_is_given_back_before_a_frame_is_pushed() {
+    let name = Name::new("held");
+    let mut sender = playing(&name);
+    let (run, go, _) = held_up(&name);
     sender.ask("stop");
     assert_eq!(sender.ask("lock"), "abandoned False", "nobody has it while downstream has the frame");
     sender.ask("unlock");
     drop(go);
     run.stop();
     sender.ask("detach");
+}
+
+#[test]
+fn a_sender_begins_anew_though_downstream_keeps_a_frame() {
+    let name = Name::new("kept");
+    let mut sender = playing(&name);
+    let (run, go, comes) = held_up(&name);
+    sender.kill();
+    let mut next = peer();
+    poll("the source has let go", PATIENCE, || (next.ask(&format!("exists {name}")) == "nothing").then_some(()));
+    assert_eq!(next.ask(&format!("send {name} 16 16 44 v1")), "ok");
+    next.ask("play 10");
+    drop(go);
+    for _ in 0..10 {
+        comes.recv_timeout(PATIENCE).expect("frames of the next sender come");
+    }
+    assert_eq!((run.posted("tdlink-disconnected"), stat(&run, "reattached")), (0, 0), "it is found where it was");
+    run.assert_no_error();
+    run.stop();
+    next.ask("stop");
+    next.ask("detach");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::{
     choice::{ShmFeed, Ways},
     control::ControlFeed,
     feed::RawFeed,
+    push::Push,
     settings::Settings,
     touch::TouchFeed,
 };
@@ -48,6 +49,7 @@ pub struct ShmSrc {
     run: Run<Started>,
     /// No frames are asked for: what others need is let go.
     paused: AtomicBool,
+    push: Push,
     base: Base,
 }
 
@@ -161,11 +163,20 @@ impl BaseSrcImpl for ShmSrc {
         {
             gst::debug!(CAT, imp = self, "no control segment yet: {unusable:?}");
         }
+        if settings.protocol != SrcProtocol::Raw {
+            let weak = self.obj().downgrade();
+            self.push.watch(move || {
+                if let Some(src) = weak.upgrade() {
+                    src.imp().push.if_long(|| src.imp().rest());
+                }
+            });
+        }
         self.run.begin(Started { name, settings, ahead: Some(ahead), running: None });
         Ok(())
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        self.push.unwatch();
         self.run.end();
         self.base.stats.connected.store(false, Ordering::Relaxed);
         Ok(())
@@ -216,7 +227,9 @@ impl BaseSrcImpl for ShmSrc {
         _buffer: Option<&mut gst::BufferRef>,
         _length: u32,
     ) -> Result<CreateSuccess, gst::FlowError> {
+        self.push.end();
         let next = self.run.with(|started| self.next(started)).unwrap_or(Err(gst::FlowError::Flushing));
+        self.push.begin();
         // The change to PAUSED does not wait for this thread.
         self.rest_if_paused();
         next.map(CreateSuccess::NewBuffer)
@@ -227,12 +240,17 @@ impl ShmSrc {
     /// Done by whoever comes last: the change of state, or the streaming thread that was just in it.
     fn rest_if_paused(&self) {
         if self.paused.load(Ordering::SeqCst) {
-            self.run.with(|started| {
-                if let Some((engine, feed)) = started.running.as_mut().filter(|(_, feed)| feed.is_in_the_way()) {
-                    engine.rest(feed);
-                }
-            });
+            self.rest();
         }
+    }
+
+    /// Lets go of what others need, if nobody is using it just now.
+    fn rest(&self) {
+        self.run.with(|started| {
+            if let Some((engine, feed)) = started.running.as_mut().filter(|(_, feed)| feed.is_in_the_way()) {
+                engine.rest(feed);
+            }
+        });
     }
 
     fn next(&self, started: &mut Started) -> Result<gst::Buffer, gst::FlowError> {

@@ -27,6 +27,7 @@ mod feed;
 mod geometry;
 mod hash;
 mod imp;
+mod push;
 mod settings;
 mod touch;
 #[cfg(test)]

@@ -3,10 +3,10 @@
 
 use std::io;
 
-/// Sends `SIGINT` to a process of this user. (Windows: CTRL_BREAK to the process group that it leads, in this console.)
+/// Sends `SIGINT` to a process of this user. (Windows: CTRL_BREAK to the process group that it leads.)
 ///
 /// # Errors
-/// The system's: there is no such process, it is another user's, or there is no console.
+/// The system's: there is no such process, it is another user's, or it has no console.
 #[cfg(unix)]
 pub fn interrupt(pid: u32) -> io::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
@@ -15,21 +15,50 @@ pub fn interrupt(pid: u32) -> io::Result<()> {
     Ok(rustix::process::kill_process(pid, rustix::process::Signal::INT)?)
 }
 
-/// Sends CTRL_BREAK to the process group that `pid` leads, in this console. (Unix: `SIGINT` to the process.)
+/// Sends CTRL_BREAK to the process group that `pid` leads: in this console, or, where this process has none, in the one
+/// that the group's first process has (`CREATE_NO_WINDOW` gives it one that nobody sees). (Unix: `SIGINT` to the process.)
 ///
 /// # Errors
-/// The system's: there is no such group, or there is no console.
+/// The system's: there is no such group, or it has no console either.
 #[cfg(windows)]
 pub fn interrupt(pid: u32) -> io::Result<()> {
-    use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, GenerateConsoleCtrlEvent};
+    use windows_sys::Win32::System::Console::{AttachConsole, FreeConsole};
 
     if pid == 0 {
         // That would be everybody in the console.
         return Err(io::ErrorKind::InvalidInput.into());
     }
+    if has_console() {
+        return break_group(pid);
+    }
+    // SAFETY: FACT: AttachConsole takes a number and touches no memory of ours.
+    if unsafe { AttachConsole(pid) } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let broken = break_group(pid);
+    // SAFETY: FACT: FreeConsole takes nothing and touches no memory of ours. The console is the one attached above.
+    if unsafe { FreeConsole() } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    broken
+}
+
+#[cfg(windows)]
+fn break_group(pid: u32) -> io::Result<()> {
+    use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, GenerateConsoleCtrlEvent};
+
     // SAFETY: FACT: GenerateConsoleCtrlEvent takes two numbers and touches no memory of ours.
     let done = unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, pid) };
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Whether this process has a console, seen or unseen, which its children share.
+#[cfg(windows)]
+pub fn has_console() -> bool {
+    use windows_sys::Win32::System::Console::GetConsoleCP;
+
+    // SAFETY: FACT: GetConsoleCP takes nothing and touches no memory of ours; it is 0 without a console.
+    unsafe { GetConsoleCP() != 0 }
 }
 
 #[cfg(test)]

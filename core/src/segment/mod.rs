@@ -22,6 +22,8 @@ mod heap;
 #[cfg(target_os = "linux")]
 mod holders;
 mod interrupt;
+#[cfg(windows)]
+mod job;
 #[cfg(target_os = "linux")]
 mod linux;
 mod listing;
@@ -63,7 +65,11 @@ pub use control::{ControlSegment, MAX_ROWS, PixelSegment, RowClaim, remove_pixel
 pub use error::{AccessError, SegmentError};
 #[cfg(target_os = "linux")]
 pub(crate) use holders::{producer_among, used_by_others, users};
+#[cfg(windows)]
+pub use interrupt::has_console;
 pub use interrupt::interrupt;
+#[cfg(windows)]
+pub use job::Job;
 #[cfg(all(windows, any(test, feature = "test-util")))]
 pub use listing::session_objects;
 pub use listing::{Listed, control_names, live_names, nearest, sort_by_nearness};

@@ -227,6 +227,29 @@ fn receivers_of_a_dead_sender_let_go_together_and_go_on_with_the_next() {
 }
 
 #[test]
+fn a_receiver_that_begins_while_all_have_let_go_lets_go_with_them() {
+    /// For so long at the beginning of every so many nanoseconds everything is closed.
+    const CLOSED: u64 = 120_000_000;
+    const EVERY: u64 = 2_000_000_000;
+    let closed = || tdlink_core::segment::monotonic_ns() % EVERY < CLOSED;
+    let names = Names::new();
+    let desc = bgra(8, 8);
+    let _sender = Fake::sending(&names, desc, 1);
+    let (mut consumer, standing) = poll("all of it happens while everything is closed", || {
+        if !closed() {
+            return None;
+        }
+        let mut consumer = names.attach();
+        assert_eq!(read_byte(&mut consumer).unwrap(), (NEW, Some(1)), "what is there is read");
+        let standing = consumer.standing().unwrap();
+        closed().then_some((consumer, standing))
+    });
+    assert_eq!(standing, Standing::Unsure, "it does not keep the sender in being for others");
+    poll("it is open again", || (consumer.standing().unwrap() == Standing::Here).then_some(()));
+    assert_eq!(read_byte(&mut consumer).unwrap(), (OLD, Some(1)));
+}
+
+#[test]
 fn a_sender_that_only_pauses_is_not_let_go() {
     let names = Names::new();
     let desc = bgra(8, 8);

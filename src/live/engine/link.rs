@@ -71,7 +71,10 @@ impl Engine {
             Attach::NotYet(why) => {
                 if self.rested && now.saturating_duration_since(*self.missed.get_or_insert(now)) >= MISSED_FOR {
                     (self.rested, self.missed) = (false, None);
-                    self.disconnect(host, &format!("it went while this source was paused: {why}"))?;
+                    self.disconnect(
+                        host,
+                        &format!("it went while this source was paused, or downstream had a frame: {why}"),
+                    )?;
                 }
                 // Until then that is no wait that anybody is to hear of.
                 if self.rested { Ok(()) } else { self.wait_for(feed, host, &why, now) }

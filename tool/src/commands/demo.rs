@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::cli::Geometry;
 use crate::commands::record;
 use crate::failure::Failure;
-use crate::gstreamer::{Child, Ended, GStreamer, Line, Run, Wire, hear_stop, shown};
+use crate::gstreamer::{Child, Ended, GStreamer, Line, Run, Wire, hear_stop, shown, whole};
 use crate::output::Output;
 use crate::seconds::some_seconds;
 
@@ -71,8 +71,7 @@ fn there_and_back(
     recorded?;
     well(ended)?;
     out.note("3. the film goes into a buffer again, and out of it come its frames");
-    let file =
-        args.output.canonicalize().map_err(|err| Failure::Failed(format!("{}: {err}", args.output.display())))?;
+    let file = whole(&args.output).map_err(|err| Failure::Failed(format!("{}: {err}", args.output.display())))?;
     let film = Line::default().then("filesrc").file("location", &file).then("decodebin").then("videoconvert");
     let film = film.then("video/x-raw,format=RGBA").then("tdshmsink").set("shm-name", name);
     let mut player = Child::launch(gstreamer, film.words())?;

@@ -15,7 +15,7 @@ use tdlink_core::segment::{SegmentError, SegmentName};
 use crate::address::redacted;
 use crate::failure::Failure;
 use crate::gstreamer::{
-    Child, Ended, GStreamer, Line, Run, Said, Trouble, hear_stop, package, program, rate, shown, size, stopped,
+    Child, Ended, GStreamer, Line, Run, Said, Trouble, hear_stop, package, program, rate, shown, size, stopped, whole,
 };
 use crate::output::Output;
 
@@ -233,7 +233,7 @@ fn read(what: &str) -> Result<What, Failure> {
     if what.contains("://") {
         return Ok(What::Address(what.to_owned()));
     }
-    match Path::new(what).canonicalize() {
+    match whole(Path::new(what)) {
         Ok(file) if file.is_file() => Ok(What::File(file)),
         Ok(_) => Err(Failure::Usage(format!("{what} is no file"))),
         Err(err) => Err(Failure::NotFound(format!("{what}: {err}; expected a file, an address or camera:N"))),

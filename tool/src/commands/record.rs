@@ -45,8 +45,8 @@ pub enum OnResize {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The file plays even if the recorder or the machine dies: at most the last 2 seconds are missing (mp4 and mov are written in \
-fragments and put in order at the end; mkv needs no end). A tdlink that is killed, not interrupted, leaves its gst-launch-1.0 \
-recording where there is no setpriv (Windows, macOS): end that one, too.
+fragments and put in order at the end; mkv needs no end). When tdlink is killed, its pipeline ends with \
+it, in order where the system knows such a thing (not on Windows).
 When the producer goes, the file is finished. When it comes back, the next part begins: FILE-002 and so on. While it stands \
 still, its last picture is repeated.
 Several buffers of one recording have one time base. With {name} in FILE each gets a file of its own; else they are tracks \
@@ -316,7 +316,27 @@ fn close(args: &Args, plan: &Plan, sum: &Sum, out: &mut Output) -> Result<(), Fa
 
 fn size_of(file: &Path) -> String {
     match file.metadata() {
-        Ok(found) => format!("{:.1} MB", found.len() as f64 / 1e6),
+        Ok(found) => bytes(found.len()),
         Err(err) => err.to_string(),
+    }
+}
+
+/// A size for people.
+fn bytes(len: u64) -> String {
+    match len {
+        0..1000 => format!("{len} bytes"),
+        1000..100_000 => format!("{:.1} kB", len as f64 / 1e3),
+        _ => format!("{:.1} MB", len as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn no_file_that_has_something_in_it_is_said_to_be_empty() {
+        let said = [0, 999, 1000, 49_999, 100_000, 12_345_678].map(bytes);
+        assert_eq!(said, ["0 bytes", "999 bytes", "1.0 kB", "50.0 kB", "0.1 MB", "12.3 MB"]);
     }
 }

@@ -2,8 +2,6 @@
 //! A pipeline in a process of its own: heard, ended in order, and never left behind.
 
 use std::io::{BufRead, BufReader, Read};
-#[cfg(unix)]
-use std::path::PathBuf;
 use std::process::{Child as Process, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
@@ -11,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tdlink_core::segment::interrupt;
 
+use super::leash::Leash;
 use super::messages::{self, Said};
 use super::{GStreamer, Trouble};
 
@@ -36,6 +35,8 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Child {
     process: Process,
+    /// Lets go when the process has ended.
+    leash: Option<Leash>,
     said: Receiver<Said>,
     readers: Vec<JoinHandle<()>>,
     errors: Vec<String>,
@@ -59,15 +60,27 @@ impl Child {
     /// When it does not start.
     pub fn start(command: Command) -> Result<Self, Trouble> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let mut command = not_left_behind(command);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = command.spawn().map_err(|source| Trouble::Start { program, source })?;
+        let mut command = Leash::fit(command);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = match command.spawn() {
+            Ok(process) => process,
+            Err(source) => return Err(Trouble::Start { program, source }),
+        };
+        let leash = match Leash::hold(&mut process) {
+            Ok(leash) => leash,
+            Err(source) => {
+                let _ = process.kill();
+                let _ = process.wait();
+                return Err(Trouble::Start { program, source });
+            }
+        };
         let (sender, said) = mpsc::channel();
         let readers = [
             process.stdout.take().map(|pipe| listen(pipe, sender.clone())),
             process.stderr.take().map(|pipe| listen(pipe, sender.clone())),
         ];
-        Ok(Self { process, said, readers: readers.into_iter().flatten().collect(), errors: Vec::new(), asked: false })
+        let readers = readers.into_iter().flatten().collect();
+        Ok(Self { process, leash: Some(leash), said, readers, errors: Vec::new(), asked: false })
     }
 
     /// The next thing that it says within `patience`; `None` when it says nothing. Also `None`, and at once, when it has
@@ -138,6 +151,7 @@ impl Child {
             let _ = self.process.kill();
             let _ = self.process.wait();
         }
+        self.leash = None;
         for reader in self.readers.drain(..) {
             let _ = reader.join();
         }
@@ -197,50 +211,6 @@ fn listen(pipe: impl Read + Send + 'static, said: mpsc::Sender<Said>) -> JoinHan
             }
         }
     })
-}
-
-/// The same command in a process group of its own, so that Ctrl-C in the terminal reaches us alone; and, where the system
-/// has setpriv, one that is interrupted when we die, however we die. Without setpriv it goes on when we are killed.
-#[cfg(unix)]
-fn not_left_behind(command: Command) -> Command {
-    use std::os::unix::process::CommandExt;
-
-    let mut wrapped = match setpriv().filter(|_| cfg!(target_os = "linux")) {
-        Some(setpriv) => {
-            let mut wrapped = Command::new(setpriv);
-            // Then nobody reads what it prints, which must not be its end. (The signal may come once for each thread of
-            // ours; a pipeline ends in order if it comes once, and at once if it comes again.)
-            let deaf = ["/bin/sh", "-c", "trap '' PIPE; exec \"$0\" \"$@\""];
-            wrapped.args(["--pdeathsig", "INT", "--"]).args(deaf).arg(command.get_program());
-            wrapped
-        }
-        None => Command::new(command.get_program()),
-    };
-    wrapped.args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => wrapped.env(name, value),
-            None => wrapped.env_remove(name),
-        };
-    }
-    wrapped.process_group(0);
-    wrapped
-}
-
-#[cfg(unix)]
-fn setpriv() -> Option<PathBuf> {
-    ["/usr/bin/setpriv", "/bin/setpriv"].map(PathBuf::from).into_iter().find(|file| file.is_file())
-}
-
-/// The same command in a process group of its own, which can be sent a CTRL_BREAK alone. When we are killed it goes on: only
-/// a job object would end it.
-#[cfg(windows)]
-fn not_left_behind(mut command: Command) -> Command {
-    use std::os::windows::process::CommandExt;
-
-    const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
-    command.creation_flags(CREATE_NEW_PROCESS_GROUP);
-    command
 }
 
 #[cfg(all(test, unix))]

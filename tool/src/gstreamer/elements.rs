@@ -61,8 +61,24 @@ pub fn nicks(inspected: &str, property: &str) -> BTreeSet<String> {
     its_own.filter_map(nick).collect()
 }
 
-/// The package that has an element: of Debian and Ubuntu, else of GStreamer.
+/// The package that has an element: of Debian and Ubuntu, else of GStreamer; on Windows, GStreamer's own.
 pub fn package(element: &str) -> &'static str {
+    if cfg!(windows) { package_on_windows(element) } else { package_elsewhere(element) }
+}
+
+fn package_on_windows(element: &str) -> &'static str {
+    match element {
+        _ if element.starts_with("nv") => "NVIDIA's driver, and GStreamer's installer",
+        _ if element.starts_with("qsv") => "Intel's driver, and GStreamer's installer",
+        _ if element.starts_with("amf") => "AMD's driver, and GStreamer's installer",
+        _ if element.starts_with("va") => "Linux, and there with the graphics driver",
+        _ if element.starts_with("vt") || element.starts_with("osx") => "macOS",
+        "v4l2src" | "pulsesrc" => "Linux",
+        _ => "GStreamer's installer gstreamer-1.0-msvc-x86_64, all of it, or pip install gstreamer-bundle",
+    }
+}
+
+fn package_elsewhere(element: &str) -> &'static str {
     match element {
         "x264enc" => "gstreamer1.0-plugins-ugly",
         "srtsink" | "rtmp2sink" | "x265enc" | "av1enc" | "openh264enc" | "webrtcbin" | "svtav1enc" | "voaacenc" => {
@@ -105,6 +121,18 @@ mod tests {
         assert!(elements.has("tdshmsrc") && elements.has("x264enc"));
         assert_eq!(elements.0.len(), 2, "{elements:?}");
         assert_eq!(elements.first(&["nvh264enc", "x264enc"]), Some("x264enc"));
+    }
+
+    #[test]
+    fn windows_has_no_packages_of_debian() {
+        for element in
+            ["x264enc", "srtsink", "mp4mux", "whipsink", "autovideosink", "rtspclientsink", "nvh264enc", "qsvav1enc"]
+        {
+            let package = package_on_windows(element);
+            assert!(!package.contains("gstreamer1.0-") && !package.contains("Debian"), "{element}: {package}");
+            assert!(package.contains("installer"), "{element}: {package}");
+        }
+        assert_eq!(package_elsewhere("x264enc"), "gstreamer1.0-plugins-ugly");
     }
 
     #[test]

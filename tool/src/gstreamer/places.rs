@@ -109,10 +109,24 @@ fn wheels() -> Vec<PathBuf> {
 
 /// The folder of this program, and the one above: a package has `bin` and `lib` side by side.
 fn ours() -> Vec<PathBuf> {
-    let own = std::env::current_exe().ok().and_then(|file| file.canonicalize().ok().or(Some(file)));
+    let own = std::env::current_exe().ok().map(|file| whole(&file).unwrap_or(file));
     let folder = own.as_deref().and_then(Path::parent).map(Path::to_owned);
     let above = folder.as_deref().and_then(Path::parent).map(Path::to_owned);
     folder.into_iter().chain(above).collect()
+}
+
+/// A file's whole path, as people and other programs write it.
+///
+/// # Errors
+/// There is no such file.
+pub fn whole(file: &Path) -> std::io::Result<PathBuf> {
+    if cfg!(windows) {
+        // Windows would say it with \\?\ in front, which not even all its own programs take.
+        file.metadata()?;
+        std::path::absolute(file)
+    } else {
+        file.canonicalize()
+    }
 }
 
 /// Folders beside this program that may hold our plugin.
@@ -142,5 +156,14 @@ mod tests {
             assert!(!all[..at].iter().any(|other| other.folder == place.folder), "{place:?} stands there twice");
         }
         assert!(!all.is_empty());
+    }
+
+    #[test]
+    fn a_whole_path_is_one_that_people_write() {
+        let own = whole(&std::env::current_exe().expect("this program is a file")).expect("it is there");
+        assert!(own.is_absolute() && own.is_file());
+        assert!(!own.display().to_string().starts_with(r"\\?\"), "{}", own.display());
+        let gone = whole(Path::new("no such file")).expect_err("it is not there");
+        assert_eq!(gone.kind(), std::io::ErrorKind::NotFound);
     }
 }

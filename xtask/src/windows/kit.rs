@@ -74,7 +74,7 @@ impl Kit {
         self.folder.join(format!("target-{}", self.setting("rust")))
     }
 
-    /// cargo that builds for Windows, and runs what it built.
+    /// cargo that builds for Windows.
     pub fn cargo(&self, target: &str) -> Command {
         self.cargo_of(self.setting("rust") == "debian", target)
     }
@@ -102,8 +102,6 @@ impl Kit {
         // `RUSTC_WRAPPER` would be another compiler's.
         command.env_remove("RUSTC_WRAPPER").env("CARGO_TARGET_DIR", self.builds()).env("CARGO_BUILD_TARGET", target);
         command.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", "x86_64-w64-mingw32-gcc");
-        command.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", self.path("run"));
-        command.env("WINDOWS_TIMEOUT", PATIENCE.to_string());
         let libraries = format!("PKG_CONFIG_LIBDIR_{}", target.replace('-', "_"));
         command.env("PKG_CONFIG_ALLOW_CROSS", "1").env(libraries, self.setting("pkgconfig"));
         command
@@ -114,6 +112,13 @@ impl Kit {
         let mut command = Command::new(self.path("run"));
         // Wine's own GStreamer takes the variables of Windows' for its own, and a path of theirs for one in this folder.
         command.arg(program).env("WINDOWS_TIMEOUT", seconds.to_string()).current_dir(self.folder());
+        command
+    }
+
+    /// A program of tests.
+    pub fn test(&self, program: &Path) -> Command {
+        let mut command = Command::new(self.path("run"));
+        command.arg(program).env("WINDOWS_TIMEOUT", PATIENCE.to_string());
         command
     }
 

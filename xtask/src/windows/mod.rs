@@ -4,18 +4,28 @@
 
 mod kit;
 mod packages;
+mod tests;
 
 pub use kit::Kit;
-
-use std::process::Command;
 
 use crate::run::{self, Outcome, Trouble, say};
 use crate::{dist, fail};
 
-/// Both systems whose compilers we have not: the code is checked for them, not linked.
-const CHECKED: [&str; 2] = ["x86_64-pc-windows-msvc", "aarch64-apple-darwin"];
 /// What is built for others than the machine that builds: all but the commands of the repository.
 const SHIPPED: [&str; 6] = ["--package", "tdlink-core", "--package", "gst-plugin-tdlink", "--package", "tdlink"];
+/// The same with what tests need: one choice everywhere, so that nothing is compiled twice.
+const TESTED: [&str; 8] = [
+    "--package",
+    "tdlink-core",
+    "--package",
+    "gst-plugin-tdlink",
+    "--package",
+    "tdlink",
+    "--features",
+    "tdlink-core/test-util",
+];
+/// Steps whose packages have tests.
+const TESTS: [&str; 3] = ["core", "plugin", "tool"];
 
 pub fn run(words: &[&str]) -> Outcome {
     let (options, steps): (Vec<&str>, Vec<&str>) = words.iter().copied().partition(|word| word.starts_with("--"));
@@ -23,29 +33,42 @@ pub fn run(words: &[&str]) -> Outcome {
         return Err(Trouble::Usage(format!("no such option: {unknown}")));
     }
     if let Some(unknown) =
-        steps.iter().find(|step| !["setup", "lint", "core", "plugin", "dist", "check"].contains(step))
+        steps.iter().find(|step| !TESTS.contains(step) && !["setup", "lint", "dist", "check"].contains(step))
     {
         return Err(Trouble::Usage(format!("no such step of windows: {unknown}")));
     }
-    let wants = |step: &str| steps.is_empty() || steps.contains(&step);
     let kit = Kit::set_up(&options)?;
-    let ran = (|| {
-        if wants("lint") {
-            lint(&kit)?;
-        }
-        if wants("core") {
-            core(&kit)?;
-        }
-        if wants("plugin") {
-            plugin(&kit)?;
-        }
-        if wants("dist") {
-            packages::work(&kit, &dist::build_for_windows(&kit)?)?;
-        }
-        if wants("check") { check(&kit) } else { Ok(()) }
-    })();
+    let ran = work(&kit, &|step| steps.is_empty() || steps.contains(&step));
     // Nothing of Windows stays behind, whatever happened.
     ran.and(kit.end())
+}
+
+/// Tests wait most of the time; meanwhile the compiler has the processor.
+fn work(kit: &Kit, wants: &dyn Fn(&str) -> bool) -> Outcome {
+    let mut programs = Vec::new();
+    if TESTS.iter().any(|step| wants(step)) {
+        programs = tests::build(kit)?;
+        programs.retain(|program| TESTS.iter().any(|step| wants(step) && program.is_of(step)));
+    }
+    let (tested, compiled) = std::thread::scope(|scope| {
+        let tested = scope.spawn(|| if programs.is_empty() { Ok(()) } else { tests::run(kit, &programs) });
+        let compiled = compile(kit, wants);
+        (tested.join(), compiled)
+    });
+    let Ok(tested) = tested else { fail!("running the tests ended in a panic") };
+    tested?;
+    compiled?.map_or(Ok(()), |packages| packages::work(kit, &packages))
+}
+
+fn compile(kit: &Kit, wants: &dyn Fn(&str) -> bool) -> Outcome<Option<dist::WindowsPackages>> {
+    if wants("lint") {
+        lint(kit)?;
+    }
+    let packages = if wants("dist") { Some(dist::build_for_windows(kit)?) } else { None };
+    if wants("check") {
+        check_for(kit, "aarch64-apple-darwin")?;
+    }
+    Ok(packages)
 }
 
 /// The lane of `cargo xtask ci`.
@@ -53,68 +76,19 @@ pub fn lane() -> Outcome {
     run(&[])
 }
 
+/// For the other compiler of Windows, whose linker we have not: its types are checked, and what is linted is the same.
 fn lint(kit: &Kit) -> Outcome {
-    let mut cargo = kit.cargo(Kit::TARGET);
-    let lints = ["--all-targets", "--features", "tdlink-core/test-util"];
+    let mut cargo = kit.cargo_to_check("x86_64-pc-windows-msvc")?;
     if kit.has_clippy() {
-        return run::check(cargo.args(["clippy", "--locked"]).args(SHIPPED).args(lints).args(["--", "-D", "warnings"]));
+        cargo.args(["clippy", "--locked"]).args(TESTED).args(["--all-targets", "--", "-D", "warnings"]);
+        return run::check(&mut cargo);
     }
     say("Debian's compiler comes without clippy: warnings of rustc alone are looked for");
-    run::check(cargo.args(["check", "--locked"]).args(SHIPPED).args(lints).env("RUSTFLAGS", "-D warnings"))
-}
-
-fn core(kit: &Kit) -> Outcome {
-    let mut cargo = kit.cargo(Kit::TARGET);
-    cargo.args(["test", "--locked", "--no-fail-fast", "--package", "tdlink-core", "--features", "test-util"]);
-    tests(cargo.args(["--lib", "--tests"]))
-}
-
-/// One test after the other: each starts programs of its own, and a Wine process is a heavy one.
-fn plugin(kit: &Kit) -> Outcome {
-    // The tests load the plugin as a file, which only a build of the whole package makes.
-    run::check(kit.cargo(Kit::TARGET).args(["build", "--locked", "--package", "gst-plugin-tdlink"]))?;
-    let mut cargo = kit.cargo(Kit::TARGET);
-    cargo.args(["test", "--locked", "--no-fail-fast", "--package", "gst-plugin-tdlink", "--lib", "--tests"]);
-    cargo.env("G_DEBUG", "fatal_warnings");
-    tests(cargo.args(["--", "--test-threads=1"]))
-}
-
-/// Runs tests, and fails if none ran.
-fn tests(command: &mut Command) -> Outcome {
-    let (status, lines) = run::tee(command)?;
-    let passed: u32 = lines.iter().filter_map(|line| passed(line)).sum();
-    say(format_args!("{passed} tests passed under Wine"));
-    if !status.success() {
-        fail!("{}: {status}", run::shown(command));
-    }
-    if passed == 0 {
-        fail!("{}: no test ran", run::shown(command));
-    }
-    Ok(())
-}
-
-fn passed(line: &str) -> Option<u32> {
-    line.strip_prefix("test result: ")?.split_once(". ")?.1.split_once(" passed")?.0.parse().ok()
+    run::check(cargo.args(["check", "--locked"]).args(TESTED).arg("--all-targets").env("RUSTFLAGS", "-D warnings"))
 }
 
 /// The lane `macos`, and half of this one.
 pub fn check_for(kit: &Kit, target: &str) -> Outcome {
     let mut cargo = kit.cargo_to_check(target)?;
     run::check(cargo.args(["check", "--locked"]).args(SHIPPED).env("RUSTFLAGS", "-D warnings"))
-}
-
-fn check(kit: &Kit) -> Outcome {
-    CHECKED.iter().try_for_each(|target| check_for(kit, target))
-}
-
-#[cfg(test)]
-mod tests_of_this {
-    use super::*;
-
-    #[test]
-    fn passed_tests_are_counted() {
-        assert_eq!(passed("test result: ok. 12 passed; 0 failed; 1 ignored"), Some(12));
-        assert_eq!(passed("test result: FAILED. 3 passed; 2 failed"), Some(3));
-        assert_eq!(passed("test a ... ok"), None);
-    }
 }

@@ -146,7 +146,7 @@ impl Consumer {
             header,
             fresh: true,
             suspect: false,
-            moved: Instant::now(),
+            moved: began(),
             held: Duration::ZERO,
         };
         if abandoned {
@@ -386,6 +386,13 @@ impl Consumer {
         }
         Ok(self.target.same(link.data().segment(), self.header.data_offset, frame, stride)?)
     }
+}
+
+/// From when on a receiver that begins now has heard nothing. While all others have everything closed, it lets go with
+/// them unless it hears something at once: else it alone would keep a dead sender's objects in being for them.
+fn began() -> Instant {
+    let now = Instant::now();
+    if all_closed() { now.checked_sub(IDLE).unwrap_or(now) } else { now }
 }
 
 /// Whether receivers that hear nothing have everything closed just now.

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A process that does not outlive us, however we end, and that hears of Ctrl-C from us alone.
+//!
+//! Unix: beside the program waits a shell on a pipe that we hold. When we have gone without a word, the pipe closes and
+//! the shell interrupts the program, which ends in order. Windows: the program is in a job object, and the system ends it
+//! when we have gone.
+
+use std::process::{Child, Command, Stdio};
+
+/// What holds a process; it goes when the process has ended.
+#[derive(Debug)]
+pub struct Leash {
+    #[cfg(unix)]
+    pipe: Option<std::process::ChildStdin>,
+    #[cfg(windows)]
+    _job: Option<tdlink_core::segment::Job>,
+}
+
+/// Becomes the program that the shell is given, with its process number; before that it starts who waits beside it.
+///
+/// Whoever waits closes all but its pipe, or we would never hear the end of what the program says. Nobody reads what the
+/// program prints once we have gone, which must not be its end.
+#[cfg(unix)]
+const WAITING: &str = r#"trap '' PIPE
+exec 3<&0
+{ read -r end <&3 || kill -s INT "$$"; } >/dev/null 2>&1 &
+exec "$0" "$@" 3<&- </dev/null"#;
+
+#[cfg(unix)]
+impl Leash {
+    /// The same command for a process that can be held, in a process group of its own.
+    pub fn fit(command: Command) -> Command {
+        use std::os::unix::process::CommandExt;
+
+        let mut held = Command::new("/bin/sh");
+        held.args(["-c", WAITING]).arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => held.env(name, value),
+                None => held.env_remove(name),
+            };
+        }
+        held.process_group(0).stdin(Stdio::piped());
+        held
+    }
+
+    /// Holds a process of such a command.
+    pub fn hold(process: &mut Child) -> std::io::Result<Self> {
+        Ok(Self { pipe: process.stdin.take() })
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Leash {
+    fn drop(&mut self) {
+        if let Some(mut pipe) = self.pipe.take() {
+            // Who waits is told that all is well, and does not interrupt whoever has the number next. It may have gone.
+            let _ = std::io::Write::write_all(&mut pipe, b"\n");
+        }
+    }
+}
+
+#[cfg(windows)]
+impl Leash {
+    /// The same command in a process group of its own, which can be sent a CTRL_BREAK alone. Where we have no console to
+    /// send it in, the process has one that nobody sees.
+    pub fn fit(mut command: Command) -> Command {
+        use std::os::windows::process::CommandExt;
+
+        const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
+        const CREATE_NO_WINDOW: u32 = 0x0800_0000;
+        let unseen = if tdlink_core::segment::has_console() { 0 } else { CREATE_NO_WINDOW };
+        command.creation_flags(CREATE_NEW_PROCESS_GROUP | unseen).stdin(Stdio::null());
+        command
+    }
+
+    /// Holds a process of such a command.
+    pub fn hold(process: &mut Child) -> std::io::Result<Self> {
+        let job = tdlink_core::segment::Job::new()?;
+        match job.add(process) {
+            Ok(()) => Ok(Self { _job: Some(job) }),
+            // It has ended by itself, so that nothing is left to hold.
+            Err(_) if matches!(process.try_wait(), Ok(Some(_))) => Ok(Self { _job: None }),
+            Err(err) => Err(err),
+        }
+    }
+}
