@@ -13,7 +13,7 @@ use crate::protocol::control::layout::{
     CLAIM_ACTIVE, EDITION, HEADER_BYTES, Header, LayoutError, NEWEST, ROW_CLAIM, ROW_LEASE, ROW_PID, ROW_SINCE,
     ROW_TAKEN, SLOT_PTS, SLOT_PUBLISHED, STATE, STATE_CLOSED, STATE_EOS, STATE_SUPERSEDED, Tables,
 };
-use crate::segment::{AccessError, Listed, Segment, SegmentError, SegmentName, monotonic_ns};
+use crate::segment::{AccessError, Listed, Segment, SegmentError, SegmentName, listed, monotonic_ns};
 #[cfg(not(target_os = "linux"))]
 use crate::segment::{ControlSegment, OpenOptions};
 
@@ -113,8 +113,9 @@ pub(super) fn look(name: &SegmentName) -> Option<Found> {
 }
 
 fn unread(name: &SegmentName, len: u64) -> Found {
-    let listed = Listed { name: name.control(), len, uid: 0, writable: false };
-    Found::new(name.as_str(), &listed, Detail::Control(None))
+    // Whose it is stands with the name; the bytes are those of what was opened.
+    let listed = listed(&name.control()).unwrap_or(Listed { name: name.control(), len, uid: 0, writable: false });
+    Found::new(name.as_str(), &Listed { len, ..listed }, Detail::Control(None))
 }
 
 /// Says what `control` says. Whether the pixels are not what it says.
