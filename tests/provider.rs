@@ -170,6 +170,58 @@ fn bytes_that_say_nothing_of_themselves_and_what_is_left_of_the_dead_are_no_devi
     run.wait_error(PATIENCE);
 }
 
+/// A sender that is killed leaves a segment that looks as ever, and its reader still has that open. Our readers open it for
+/// reading alone, and a producer could write.
+#[test]
+fn a_killed_cuda_link_sender_is_no_device_although_a_reader_has_its_segment_open() {
+    use tdlink_core::protocol::cudalink::{Interrupt, Watch};
+    use tdlink_core::segment::{OpenOptions, SegmentName};
+
+    let (provider, name) = (provider(), Name::new("announced"));
+    let bytes = common::announced::cudalink_bytes(0, 0.0);
+    let mut python = Peer::python("writer.py");
+    python.ask(&format!("create {name} {}", bytes.len()));
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(name.path())
+        .and_then(|mut file| std::io::Write::write_all(&mut file, &bytes))
+        .expect("the segment is there");
+    let found = device(&provider, &name);
+    assert_eq!(found.properties().expect("it has some").get::<String>("protocol").as_deref(), Ok("cuda-link"));
+    let segment = SegmentName::new(&name).expect("a name");
+    let reader = Watch::attach(&segment, &OpenOptions::default(), Interrupt::new()).expect("it is announced");
+    python.kill();
+    assert!(name.path().exists(), "a kill takes no name away");
+    let gone = || provider.devices().iter().all(|device| device.display_name() != *name).then_some(());
+    poll("the device goes", PATIENCE, gone);
+    drop(reader);
+    std::fs::remove_file(name.path()).expect("it is still there");
+}
+
+/// What another user owns the sources do not read unless they are told to: no device, and the source says why. Only root
+/// can give a file away; others see this test do nothing but say so.
+#[test]
+fn another_users_buffer_is_no_device_and_the_source_says_whose_it_is() {
+    if tdlink_core::segment::user_id() != 0 {
+        eprintln!("not run: it takes root to give a buffer to another user");
+        return;
+    }
+    let (provider, name) = (provider(), Name::new("theirs"));
+    let mut sender = sender(&name, "slots=3");
+    device(&provider, &name);
+    let control = name.path().with_file_name(format!("{}.tdlink", &*name));
+    std::os::unix::fs::chown(&control, Some(65534), None).expect("root may");
+    assert!(provider.devices().iter().all(|device| device.display_name() != *name));
+    let run = Run::playing(&format!("tdshmsrc shm-name={name} connection-timeout=1 ! fakesink"));
+    let said = format!("{:?}", run.wait_error(PATIENCE));
+    assert!(said.contains("user 65534"), "{said}");
+    run.stop();
+    std::os::unix::fs::chown(&control, Some(0), None).expect("root may");
+    device(&provider, &name);
+    sender.interrupt();
+    sender.wait(PATIENCE);
+}
+
 /// Time on a processor, of the thread that looks.
 fn processor_time() -> Option<Duration> {
     let tasks = std::fs::read_dir("/proc/self/task").expect("/proc is there").flatten();

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Which buffers are devices, and what is said of them.
 
+use std::collections::HashSet;
+
 use tdlink_core::{
     discover::{self, Found, Look, Protocol, State},
     frame::FrameDesc,
+    segment::Identity,
 };
 
 use crate::{gstcuda::CAPS_FEATURE, spec, video};
@@ -38,16 +41,24 @@ impl Described {
     }
 }
 
+/// Objects that producers of ours were seen to hold. What of cuda-link's is held no more has lost its producer, whoever
+/// else has it open; what never was may be another program's.
+pub type Held = HashSet<(String, Identity)>;
+
 /// All of them, in the order of their names.
-pub fn all() -> Vec<Described> {
+pub fn all(held: &mut Held) -> Vec<Described> {
     let mut found = discover::all(Look::Segments);
     found.retain(|found| is_ours(found) && described(found).is_some());
-    // A control segment's producer holds a lock, which goes with it. What a killed one of the others leaves looks as ever,
-    // and only the processes that have it open tell.
-    if cfg!(target_os = "linux") && found.iter().any(|found| found.protocol() != Protocol::Control) {
+    // A control segment's producer holds a lock, which goes with it, and so does ours of cuda-link's. What a killed one of
+    // the others leaves looks as ever, and only the processes that have it open tell.
+    let says_itself = |found: &Found| found.protocol() == Protocol::Control || found.is_held() == Some(true);
+    if cfg!(target_os = "linux") && !found.iter().all(says_itself) {
         found = discover::all(Look::Processes);
-        found.retain(|found| is_ours(found) && (found.protocol() == Protocol::Control || !found.users.is_empty()));
+        found.retain(|found| is_ours(found) && (says_itself(found) || found.is_written()));
     }
+    let key = |found: &Found| Some((found.name.clone(), found.identity()?));
+    found.retain(|found| found.is_held() == Some(true) || key(found).is_none_or(|key| !held.contains(&key)));
+    *held = found.iter().filter(|found| found.is_held() == Some(true)).filter_map(key).collect();
     let mut all: Vec<Described> = found.iter().filter_map(described).collect();
     all.sort();
     all
@@ -56,8 +67,7 @@ pub fn all() -> Vec<Described> {
 /// Whether the sources would open it: not another user's, unless they are told to.
 #[cfg(target_os = "linux")]
 fn is_ours(found: &Found) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == found.uid)
+    found.uid == tdlink_core::segment::user_id()
 }
 
 /// A session's sections are its user's.

@@ -6,23 +6,16 @@ use std::{
         mpsc::{RecvTimeoutError, Sender, channel},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
 };
 
 use gst::{glib, prelude::*, subclass::prelude::*};
 
-use super::buffers::{self, Described};
+use super::buffers::{self, Described, Held};
+use super::pace::{Pace, TICK};
 
-static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+pub static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("tdlinkdeviceprovider", gst::DebugColorFlags::empty(), Some("Shared buffers as devices"))
 });
-
-/// The shortest and the longest pause between two looks. (A look takes some 100 µs for each buffer, so that a hundred of
-/// them cost no more than a thousandth of a core. Where there are Shared Mem TOPs' or cuda-link's, each look also asks
-/// `/proc` for all processes of the user: with thousands of those, the longest pause bounds the news, and not the cost.)
-const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
-/// A look may take this part of the time that it is followed by: half a thousandth of a core.
-const SHARE: u32 = 2000;
 
 #[derive(Debug, Default)]
 pub struct Provider {
@@ -50,8 +43,8 @@ impl GstObjectImpl for Provider {}
 type Shown = BTreeMap<Described, super::Buffer>;
 
 /// Makes the provider's list what there is now.
-fn update(provider: &super::Provider, shown: &mut Shown) {
-    let there = buffers::all();
+fn update(provider: &super::Provider, shown: &mut Shown, held: &mut Held) {
+    let there = buffers::all(held);
     shown.retain(|described, device| {
         let stays = there.contains(described);
         if !stays {
@@ -75,10 +68,6 @@ fn update(provider: &super::Provider, shown: &mut Shown) {
     }
 }
 
-fn pause_after(look: Duration) -> Duration {
-    look.saturating_mul(SHARE).clamp(PAUSE.0, PAUSE.1)
-}
-
 impl DeviceProviderImpl for Provider {
     fn metadata() -> Option<&'static gst::subclass::DeviceProviderMetadata> {
         static METADATA: LazyLock<gst::subclass::DeviceProviderMetadata> = LazyLock::new(|| {
@@ -93,7 +82,7 @@ impl DeviceProviderImpl for Provider {
     }
 
     fn probe(&self) -> Vec<gst::Device> {
-        let devices = buffers::all().into_iter().filter_map(|described| {
+        let devices = buffers::all(&mut Held::default()).into_iter().filter_map(|described| {
             let device = super::Buffer::new(&described);
             device.inspect_err(|error| gst::warning!(CAT, imp = self, "{}: {error}", described.name)).ok()
         });
@@ -106,18 +95,18 @@ impl DeviceProviderImpl for Provider {
             return Ok(());
         }
         let (end, ended) = channel();
-        let mut shown = Shown::new();
-        let begun = Instant::now();
-        update(&self.obj(), &mut shown);
-        let mut pause = pause_after(begun.elapsed());
+        // Watched before the first look, so that nothing falls between.
+        let mut pace = Pace::watching();
+        let (mut shown, mut held) = (Shown::new(), Held::default());
+        pace.look(|| update(&self.obj(), &mut shown, &mut held));
         let provider = self.obj().downgrade();
         let look = move || {
             // Nothing is ever sent: the other end goes.
-            while matches!(ended.recv_timeout(pause), Err(RecvTimeoutError::Timeout)) {
+            while matches!(ended.recv_timeout(TICK), Err(RecvTimeoutError::Timeout)) {
                 let Some(provider) = provider.upgrade() else { return };
-                let begun = Instant::now();
-                update(&provider, &mut shown);
-                pause = pause_after(begun.elapsed());
+                if pace.is_due() {
+                    pace.look(|| update(&provider, &mut shown, &mut held));
+                }
             }
         };
         let thread = std::thread::Builder::new().name("tdlink-buffers".into()).spawn(look);
@@ -133,20 +122,5 @@ impl DeviceProviderImpl for Provider {
         if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
             gst::error!(CAT, imp = self, "the thread that looks has panicked");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_look_is_a_thousandth_of_its_pause_at_most_and_the_pause_ten_seconds() {
-        for micros in [1, 100, 500, 1_000, 5_000, 10_000] {
-            let look = Duration::from_micros(micros);
-            assert!(pause_after(look) >= look * 1000, "{look:?}");
-        }
-        assert_eq!(pause_after(Duration::ZERO), PAUSE.0);
-        assert_eq!(pause_after(Duration::from_secs(60)), PAUSE.1);
     }
 }

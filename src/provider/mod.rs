@@ -19,6 +19,7 @@ use gst::{glib, prelude::*};
 mod buffers;
 mod device;
 mod imp;
+mod pace;
 
 glib::wrapper! {
     pub struct Provider(ObjectSubclass<imp::Provider>) @extends gst::DeviceProvider, gst::Object;

@@ -2,6 +2,7 @@
 //! What the integration tests share. They know the elements only by name and property, as an application does.
 #![allow(dead_code)] // each test file uses its part
 
+pub mod announced;
 pub mod folder;
 pub mod frames;
 #[cfg(target_os = "linux")]

@@ -13,9 +13,9 @@ use crate::protocol::control::layout::{
     CLAIM_ACTIVE, EDITION, HEADER_BYTES, Header, LayoutError, NEWEST, ROW_CLAIM, ROW_LEASE, ROW_PID, ROW_SINCE,
     ROW_TAKEN, SLOT_PTS, SLOT_PUBLISHED, STATE, STATE_CLOSED, STATE_EOS, STATE_SUPERSEDED, Tables,
 };
-use crate::segment::{
-    AccessError, ControlSegment, Listed, OpenOptions, Segment, SegmentError, SegmentName, monotonic_ns,
-};
+use crate::segment::{AccessError, Listed, Segment, SegmentError, SegmentName, listed, monotonic_ns};
+#[cfg(not(target_os = "linux"))]
+use crate::segment::{ControlSegment, OpenOptions};
 
 /// How often a description that is being written is read again.
 const TRIES: u32 = 50;
@@ -113,8 +113,9 @@ pub(super) fn look(name: &SegmentName) -> Option<Found> {
 }
 
 fn unread(name: &SegmentName, len: u64) -> Found {
-    let listed = Listed { name: name.control(), len, uid: 0, writable: false };
-    Found::new(name.as_str(), &listed, Detail::Control(None))
+    // Whose it is stands with the name; the bytes are those of what was opened.
+    let listed = listed(&name.control()).unwrap_or(Listed { name: name.control(), len, uid: 0, writable: false });
+    Found::new(name.as_str(), &Listed { len, ..listed }, Detail::Control(None))
 }
 
 /// Says what `control` says. Whether the pixels are not what it says.
@@ -248,19 +249,30 @@ struct Claims {
     rows: Vec<Row>,
 }
 
-/// Asks the system, which takes nothing. Where the object may only be read, rows count by their own words.
+/// Asks the system, which takes nothing and, on Linux, needs no permission to write: who watches the folder would take the
+/// end of a writable look for news.
 fn claims(name: &SegmentName, segment: &Segment, tables: &Tables) -> Claims {
+    let (producer, claimed) = asked(name, segment);
+    let rows = (0..tables.rows).filter_map(|row| read_row(segment, tables, row).filter(|_| claimed(row))).collect();
+    Claims { producer, rows }
+}
+
+type Asked<'a> = (Result<bool, SegmentError>, Box<dyn Fn(u32) -> bool + 'a>);
+
+#[cfg(target_os = "linux")]
+fn asked<'a>(name: &SegmentName, segment: &'a Segment) -> Asked<'a> {
+    (segment.has_owner(&name.control()), Box::new(|row| segment.row_is_claimed(row).unwrap_or(false)))
+}
+
+/// Where the object may only be read, rows count by their own words.
+#[cfg(not(target_os = "linux"))]
+fn asked<'a>(name: &SegmentName, segment: &'a Segment) -> Asked<'a> {
     let opened = ControlSegment::open(name, &OpenOptions { allow_other_user: true }).ok();
-    // Another object may have the name by now.
-    let opened =
-        opened.filter(|opened| !cfg!(target_os = "linux") || opened.segment().identity() == segment.identity());
     let producer = match &opened {
         Some(opened) => opened.has_producer(),
         None => segment.has_owner(&name.control()),
     };
-    let claimed = |row| opened.as_ref().is_none_or(|opened| opened.row_is_claimed(row).unwrap_or(false));
-    let rows = (0..tables.rows).filter_map(|row| read_row(segment, tables, row).filter(|_| claimed(row))).collect();
-    Claims { producer, rows }
+    (producer, Box::new(move |row| opened.as_ref().is_none_or(|opened| opened.row_is_claimed(row).unwrap_or(false))))
 }
 
 fn read_row(segment: &Segment, tables: &Tables, row: u32) -> Option<Row> {

@@ -8,6 +8,8 @@
 //! which are those of the same user. Windows: the sections of this session that this process may read. macOS keeps no
 //! list, so that only [`named`] finds something there.
 
+#[cfg(target_os = "linux")]
+mod changes;
 mod control;
 mod cudalink;
 mod fields;
@@ -18,6 +20,8 @@ mod users;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+pub use changes::Changes;
 pub use control::{Control, Newest, Row};
 pub use cudalink::CudaLink;
 pub use fields::{FieldLine, fields};
@@ -73,8 +77,8 @@ pub enum State {
     Live,
     /// The producer is there, and no frame has come for longer than [`Found::stalled_after`].
     Stalled,
-    /// The producer has gone: it said so, its lock is free, or no process has the segment open
-    /// ([`Found::users_are_all`]).
+    /// The producer has gone: it said so, its lock is free, or no process has the segment open ([`Found::users_are_all`]);
+    /// cuda-link's and a Shared Mem TOP's: none that could write it.
     Stale,
     /// Nothing tells: raw bytes of another program's, a system that does not say who has them open, or processes that
     /// cannot be seen.
@@ -144,6 +148,8 @@ pub struct Found {
     identity: Option<Identity>,
     /// Whether a producer of ours holds it.
     owned: Option<bool>,
+    /// Whether a process that is seen can write it.
+    written: bool,
 }
 
 impl Found {
@@ -166,7 +172,23 @@ impl Found {
             trouble: Vec::new(),
             identity: None,
             owned: None,
+            written: false,
         }
+    }
+
+    /// Which object the pixels are in, or the announcements; `None` where it cannot be opened.
+    pub const fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
+    /// Whether a producer of ours holds it, which ends with that producer; `None` where the system does not tell.
+    pub const fn is_held(&self) -> Option<bool> {
+        self.owned
+    }
+
+    /// Whether a process that is seen can write it. Only with [`Look::Processes`] on Linux; elsewhere false.
+    pub const fn is_written(&self) -> bool {
+        self.written
     }
 
     /// How frames are passed on.

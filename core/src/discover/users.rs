@@ -57,12 +57,15 @@ pub(super) fn ask(all: &mut [Found], look: Look) {
         found.producer = owner.map(Program::of);
         // Nobody seen means nobody there only where everybody can be seen who could have made it.
         found.users_are_all = users.are_all_of(found.uid);
-        found.state = match found.state {
-            _ if pids.is_empty() && found.users_are_all && found.identity.is_some() && found.owned != Some(true) => {
-                State::Stale
-            }
-            state => state,
+        found.written = found.identity.is_some_and(|object| users.write(object));
+        // A header says what its last producer said. Who only reads is none: our receivers map read-only.
+        let has_producer = match found.protocol() {
+            Protocol::CudaLink | Protocol::Touch => found.written,
+            Protocol::Raw | Protocol::Control => !pids.is_empty(),
         };
+        if !has_producer && found.users_are_all && found.identity.is_some() && found.owned != Some(true) {
+            found.state = State::Stale;
+        }
     }
 }
 

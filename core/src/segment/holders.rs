@@ -46,6 +46,8 @@ pub(crate) fn used_by_others(object: Identity) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Users {
     of: HashMap<Identity, Vec<u32>>,
+    /// Those that a process maps or holds open for writing.
+    written: HashSet<Identity>,
     /// Whether `/proc` has all processes of the machine.
     whole: bool,
     /// Users with a process that does not let itself be inspected.
@@ -56,6 +58,11 @@ impl Users {
     /// Processes that map the object or hold it open.
     pub(crate) fn of(&self, object: Identity) -> &[u32] {
         self.of.get(&object).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether one of them can write it.
+    pub(crate) fn write(&self, object: Identity) -> bool {
+        self.written.contains(&object)
     }
 
     /// Whether every process of a user was looked at.
@@ -82,16 +89,25 @@ pub(crate) fn users(objects: &[Identity]) -> Users {
         let mapped = maps.split(|&byte| byte == b'\n').filter_map(|line| {
             // Of thousands of lines few are of shared memory: `rw-s` or `r--s`.
             let space = line.iter().position(|&byte| byte == b' ')?;
-            (line.get(space + 4) == Some(&b's')).then(|| mapping(&String::from_utf8_lossy(line)))?
+            let shared = line.get(space + 4) == Some(&b's');
+            let (_, object) = shared.then(|| mapping(&String::from_utf8_lossy(line)))??;
+            Some((object, line.get(space + 2) == Some(&b'w')))
         });
         let directory = format!("/proc/{pid}/fd");
         let open = numbers(Path::new(&directory)).filter_map(|fd: i32| {
             let found = fs::metadata(format!("{directory}/{fd}")).ok()?;
-            Some(Identity { device: found.dev(), inode: found.ino() })
+            let object = Identity { device: found.dev(), inode: found.ino() };
+            wanted.contains(&object).then(|| (object, may_write(pid, fd)))
         });
-        let used: HashSet<Identity> = mapped.map(|(_, object)| object).chain(open).collect();
-        for object in used.intersection(&wanted) {
-            users.of.entry(*object).or_default().push(pid);
+        let mut used = HashSet::new();
+        for (object, writes) in mapped.chain(open).filter(|(object, _)| wanted.contains(object)) {
+            used.insert(object);
+            if writes {
+                users.written.insert(object);
+            }
+        }
+        for object in used {
+            users.of.entry(object).or_default().push(pid);
         }
     }
     users
@@ -126,6 +142,14 @@ fn has_locked(pid: u32, object: Identity, byte: Byte) -> bool {
         fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}"))
             .is_ok_and(|info| info.lines().any(|line| locks(line, byte)))
     })
+}
+
+/// Whether a descriptor was opened for writing: `flags:\t0100002`, octal, the lowest two bits of which are 0 for reading
+/// alone.
+fn may_write(pid: u32, fd: i32) -> bool {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & 3 != 0)
 }
 
 /// Whether a line of a descriptor's info is its lock of `byte`: `lock: 1: OFDLCK ADVISORY WRITE -1 00:1a:12 0 0`.
@@ -231,6 +255,22 @@ mod tests {
         // SAFETY: nobody has a pointer into it.
         unsafe { munmap(address, 10) }.unwrap();
         assert_eq!(holders(object, Ignore::default()), Vec::<u32>::new());
+    }
+
+    #[test]
+    #[cfg(not(miri))]
+    fn who_only_reads_is_a_user_that_cannot_write() {
+        let path = format!("/dev/shm/tdlink-writers-{}", std::process::id());
+        let writer = fs::OpenOptions::new().create_new(true).write(true).open(&path).unwrap();
+        let reader = fs::File::open(&path).unwrap();
+        fs::remove_file(path).unwrap();
+        let found = reader.metadata().unwrap();
+        let object = Identity { device: found.dev(), inode: found.ino() };
+        let seen = users(&[object]);
+        assert_eq!((seen.of(object), seen.write(object)), (&[std::process::id()][..], true));
+        drop(writer);
+        let seen = users(&[object]);
+        assert_eq!((seen.of(object), seen.write(object)), (&[std::process::id()][..], false));
     }
 
     #[test]

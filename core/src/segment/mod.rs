@@ -63,6 +63,11 @@ pub use bell::{Bell, SLEEPERS};
 pub use clock::{monotonic_ns, monotonic_ns_at};
 pub use control::{ControlSegment, MAX_ROWS, PixelSegment, RowClaim, remove_pixels};
 pub use error::{AccessError, SegmentError};
+/// Where all names stand.
+#[cfg(target_os = "linux")]
+pub(crate) fn directory() -> &'static std::path::Path {
+    place::Place::directory()
+}
 #[cfg(target_os = "linux")]
 pub(crate) use holders::{producer_among, used_by_others, users};
 #[cfg(windows)]
@@ -214,6 +219,19 @@ impl Segment {
     pub fn has_owner(&self, name: &SegmentName) -> Result<bool, SegmentError> {
         match &self.backing {
             Backing::Os(mapping) => mapping.has_owner(name),
+            #[cfg(any(test, feature = "test-util"))]
+            Backing::Heap(_) => Ok(false),
+        }
+    }
+
+    /// Whether a consumer of ours that lives holds row `row` of this control segment. Asked without permission to write.
+    ///
+    /// # Errors
+    /// The system cannot tell.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn row_is_claimed(&self, row: u32) -> Result<bool, SegmentError> {
+        match &self.backing {
+            Backing::Os(mapping) => mapping.row_is_claimed(row),
             #[cfg(any(test, feature = "test-util"))]
             Backing::Heap(_) => Ok(false),
         }

@@ -142,7 +142,18 @@ impl Mapping {
     /// Asked of the object itself, whatever its name has become.
     #[cfg(target_os = "linux")]
     pub(super) fn has_owner(&self, _: &SegmentName) -> Result<bool, SegmentError> {
-        let locked = lock::is_locked(&self.fd, Byte::Producer);
+        self.is_locked(Byte::Producer)
+    }
+
+    /// No row of a control segment has a number above 255.
+    #[cfg(target_os = "linux")]
+    pub(super) fn row_is_claimed(&self, row: u32) -> Result<bool, SegmentError> {
+        u8::try_from(row).map_or(Ok(false), |row| self.is_locked(Byte::Row(row)))
+    }
+
+    #[cfg(not(target_os = "macos"))]
+    fn is_locked(&self, byte: Byte) -> Result<bool, SegmentError> {
+        let locked = lock::is_locked(&self.fd, byte);
         let name = || self.place.name();
         locked.map_err(|source| SegmentError::Os { doing: "asking for the lock", name: name(), source })
     }

@@ -3,6 +3,8 @@
 //! cuda-link's bytes.
 #![cfg(target_os = "linux")]
 
+#[path = "../../../tests/common/announced.rs"]
+mod announced;
 mod card;
 mod list;
 mod look;
