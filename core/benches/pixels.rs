@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What converting a frame costs beside a plain copy of as many bytes: `cargo bench -p tdlink-core --bench pixels`.
 //!
-//! `memcpy` moves as many bytes, read and written, as the conversion does; `rows` converts from frame to frame; `in` and
-//! `out` do what the elements must, since no slice may lie in shared memory: pieces are copied into a small buffer and
-//! converted from it, or converted into it and copied on. `flipped` is `in` with the rows upside down. Four frames are
-//! used in turn, more than the caches hold. Compare within one run only.
+//! `memcpy` moves as many bytes, read and written, as the conversion does; `rows` converts from frame to frame in private
+//! memory. What the elements do, out of shared memory and into it, straight and flipped, is measured by the bench `floor`.
+//! Four frames are used in turn, more than the caches hold. Compare within one run only.
 //!
 //! Of whole frames between wires and pictures, upside down, `floor` reads every word of the source and fills the
 //! destination, row by row in the same order: what the memory alone costs.
@@ -14,14 +13,12 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tdlink_core::frame::{ChannelOrder, PixelFormat, SampleType};
 use tdlink_core::pixels::{
-    self, Alpha, Conversion as Frame, Converter, FrameConverter, Matrix, Options, Picture, Plane, PlaneMut, Range,
-    Transfer, Yuv,
+    self, Alpha, ChromaSite, Conversion as Frame, Converter, FrameConverter, Matrix, Options, Picture, Plane, PlaneMut,
+    Range, Transfer, Yuv,
 };
 
 const SIZES: [(&str, usize, usize); 3] = [("720p", 1280, 720), ("1080p", 1920, 1080), ("4K", 3840, 2160)];
 const SLOTS: usize = 4;
-/// Bytes of a piece in the small buffer. Half of this and twice this are slower.
-const PIECE: usize = 4096;
 
 struct Conversion {
     name: &'static str,
@@ -102,50 +99,11 @@ fn convert(criterion: &mut Criterion) {
             drop(plain);
             let mut frames = Frames::new(src_row * height, dst_row * height);
             let mut converter = Converter::new(from, to, options);
-            let mut scratch = [0; PIECE];
-            let (read, written) = (PIECE / from.bytes(), PIECE / to.bytes());
             group.bench_function(BenchmarkId::new("rows", name), |bencher| {
                 bencher.iter(|| {
                     let (src, dst) = frames.next();
                     for (src, dst) in src.chunks_exact(src_row).zip(dst.chunks_exact_mut(dst_row)) {
                         converter.row(src, dst).expect("rows are whole");
-                    }
-                });
-            });
-            let mut inward = |src: &[u8], dst: &mut [u8]| {
-                for (src, dst) in src.chunks(read * from.bytes()).zip(dst.chunks_mut(read * to.bytes())) {
-                    let piece = black_box(&mut scratch[..src.len()]);
-                    piece.copy_from_slice(src);
-                    converter.row(piece, dst).expect("pieces are whole");
-                }
-            };
-            group.bench_function(BenchmarkId::new("in", name), |bencher| {
-                bencher.iter(|| {
-                    let (src, dst) = frames.next();
-                    for (src, dst) in src.chunks_exact(src_row).zip(dst.chunks_exact_mut(dst_row)) {
-                        inward(src, dst);
-                    }
-                });
-            });
-            group.bench_function(BenchmarkId::new("flipped", name), |bencher| {
-                bencher.iter(|| {
-                    let (src, dst) = frames.next();
-                    for (row, src) in src.chunks_exact(src_row).enumerate() {
-                        let (above, dst) = dst[..(height - row) * dst_row].split_at_mut((height - row - 1) * dst_row);
-                        pixels::warm(&above[above.len().saturating_sub(dst_row)..]);
-                        inward(src, dst);
-                    }
-                });
-            });
-            group.bench_function(BenchmarkId::new("out", name), |bencher| {
-                bencher.iter(|| {
-                    let (src, dst) = frames.next();
-                    for (src, dst) in src.chunks_exact(src_row).zip(dst.chunks_exact_mut(dst_row)) {
-                        for (src, dst) in src.chunks(written * from.bytes()).zip(dst.chunks_mut(written * to.bytes())) {
-                            let piece = black_box(&mut scratch[..dst.len()]);
-                            converter.row(src, piece).expect("pieces are whole");
-                            dst.copy_from_slice(piece);
-                        }
                     }
                 });
             });
@@ -157,7 +115,7 @@ fn convert(criterion: &mut Criterion) {
 fn pictures() -> Vec<(&'static str, Frame)> {
     use SampleType::{F16, F32, U8};
     let four = |sample| PixelFormat::new(sample, 4, ChannelOrder::Rgba).expect("4 channels");
-    let yuv = Yuv { matrix: Matrix::Bt709, range: Range::Limited };
+    let yuv = Yuv { matrix: Matrix::Bt709, range: Range::Limited, site: ChromaSite::Left };
     vec![
         ("f32-u8", Frame::to_picture(four(F32), Picture::Rgba)),
         ("f16-rgb10a2", Frame::to_picture(four(F16), Picture::Rgb10A2)),

@@ -163,6 +163,21 @@ pub enum Range {
     Full = 1,
 }
 
+/// Where the Cb and Cr of 2 × 2 pixels stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum ChromaSite {
+    /// In the middle of the four: JPEG and MPEG-1, `jpeg` in caps.
+    Middle = 0,
+    /// Between the two pixels of the left column: MPEG-2, and H.264 and HEVC where they say nothing else; `mpeg2` in caps.
+    Left = 1,
+}
+
+impl ChromaSite {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Middle, Self::Left];
+}
+
 /// What the codes of luma and chroma mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Yuv {
@@ -170,6 +185,8 @@ pub struct Yuv {
     pub matrix: Matrix,
     /// Black and white.
     pub range: Range,
+    /// Where chroma stands.
+    pub site: ChromaSite,
 }
 
 /// A picture that the rest of the world takes: GStreamer's format of that name. Row 0 is the first row of its memory.
@@ -222,7 +239,7 @@ impl Picture {
         }
     }
 
-    /// Matrix and range, where there are luma and chroma.
+    /// Matrix, range and site, where there are luma and chroma.
     pub const fn yuv(self) -> Option<Yuv> {
         match self {
             Self::Nv12(yuv) | Self::P010(yuv) => Some(yuv),

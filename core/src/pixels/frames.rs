@@ -81,6 +81,9 @@ enum Writing {
     Ten(SampleType),
 }
 
+/// Bytes of a pixel of four `f32`.
+const WIDE: usize = 16;
+
 /// Does a [`Conversion`] on the processor.
 ///
 /// Build it once: it owns its scratch memory, 28 KiB, and [`convert`](Self::convert) allocates nothing.
@@ -90,7 +93,7 @@ pub struct FrameConverter {
     height: usize,
     stages: Stages,
     coder: Option<Coder>,
-    /// Two pieces of rows as four `f32` a pixel, for luma and chroma.
+    /// Two pieces of rows as four `f32` a pixel, for luma and chroma, behind the pixel before each.
     rows: [Vec<u8>; 2],
 }
 
@@ -141,8 +144,9 @@ impl FrameConverter {
         };
         let coder = picture.yuv().map(|yuv| Coder::new(yuv, matches!(picture, Picture::P010(_))));
         let converter = Converter::new(from, to, options);
-        let piece = || vec![0; PIECE * 16];
-        let (rows, scratch) = ([piece(), piece()], [piece(), piece(), piece()]);
+        let piece = || vec![0; PIECE * WIDE];
+        let behind = || vec![0; WIDE + PIECE * WIDE];
+        let (rows, scratch) = ([behind(), behind()], [piece(), piece(), piece()]);
         let stages = Stages { reading, converter, writing, scratch };
         Self { conversion: *conversion, width, height, stages, coder, rows }
     }
@@ -201,14 +205,18 @@ impl FrameConverter {
             for (at, chroma) in chroma.chunks_mut(PIECE * code).enumerate() {
                 let pixels = PIECE.min(self.width - at * PIECE);
                 for (row, rgba) in [upper, lower].into_iter().zip(&mut self.rows) {
+                    rgba.copy_within(PIECE * WIDE.., 0);
                     let wire_row = if self.conversion.flips() { self.height - 1 - row } else { row };
                     let src = &row_of(src, wire_row, from)[at * PIECE * pixel..][..pixels * pixel];
                     let luma = &mut row_mut(luma, row, luma_size)[at * PIECE * code..][..pixels * code];
-                    self.stages.piece(src, pixel, &mut rgba[..pixels * 16])?;
-                    coder.luma(level, &rgba[..pixels * 16], luma);
+                    self.stages.piece(src, pixel, &mut rgba[WIDE..][..pixels * WIDE])?;
+                    if at == 0 {
+                        rgba.copy_within(WIDE..2 * WIDE, 0);
+                    }
+                    coder.luma(level, &rgba[WIDE..][..pixels * WIDE], luma);
                 }
-                let [upper, lower] = &self.rows;
-                coder.chroma(level, &upper[..pixels * 16], &lower[..pixels * 16], chroma);
+                let [upper, lower] = self.rows.each_ref().map(|row| &row[..WIDE + pixels * WIDE]);
+                coder.chroma(level, upper, lower, chroma);
             }
         }
         Ok(())
@@ -229,12 +237,12 @@ impl FrameConverter {
         let size = PIECE * (luma_size.row_bytes / self.width);
         for row in 0..self.height {
             let luma = row_of(luma, row, luma_size).chunks(size);
-            let chroma = row_of(chroma, row / 2, chroma_size).chunks(size);
+            let chroma = row_of(chroma, row / 2, chroma_size);
             let dst = row_mut(dst, self.wire_row(row), to).chunks_mut(PIECE * pixel);
-            for ((luma, chroma), dst) in luma.zip(chroma).zip(dst) {
-                let rgba = &mut self.rows[0][..dst.len() / pixel * 16];
-                coder.colours(level, luma, chroma, rgba);
-                self.stages.piece(rgba, 16, dst)?;
+            for (at, (luma, dst)) in luma.zip(dst).enumerate() {
+                let rgba = &mut self.rows[0][..dst.len() / pixel * WIDE];
+                coder.colours(level, luma, &chroma[at * size..], rgba);
+                self.stages.piece(rgba, WIDE, dst)?;
             }
         }
         Ok(())

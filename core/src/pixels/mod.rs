@@ -38,13 +38,17 @@
 //!   makes linear light.
 //! * **To luma and chroma.** R, G and B are limited to 0..=1, NaN to 0, and alpha is not looked at any more. For each pixel
 //!   Y = (k_R R + k_G G) + k_B B. For each 2 × 2 pixels of the picture, of which a last column or row is doubled, each
-//!   colour is averaged: ((upper left + upper right) + (lower left + lower right)) × 0.25; of that, Y as above, then
+//!   colour is averaged, of that Y as above ([`ChromaSite`] says how), then
 //!   Cb = (B − Y) × 1/(2 (1 − k_B)) and Cr = (R − Y) × 1/(2 (1 − k_R)).
 //!   A code is Y × span + black, or C × span + middle, limited to 0..=maximum, and rounded to nearest, ties to even.
-//! * **From luma and chroma.** Y = (code − black) × 1/span, C = (code − middle) × 1/span; all of 2 × 2 pixels have the
-//!   same chroma. R = Y + 2 (1 − k_R) × Cr, B = Y + 2 (1 − k_B) × Cb,
+//! * **From luma and chroma.** Y = (code − black) × 1/span, C = (code − middle) × 1/span; each pixel has the chroma that
+//!   [`ChromaSite`] gives it. R = Y + 2 (1 − k_R) × Cr, B = Y + 2 (1 − k_B) × Cb,
 //!   G = (Y − 2 k_B (1 − k_B) / k_G × Cb) − 2 k_R (1 − k_R) / k_G × Cr. Nothing is limited before the transfer.
-//! * **Where chroma stands**: in the middle of its 2 × 2 pixels, which caps call `chroma-site=jpeg`.
+//! * **Where chroma stands** ([`ChromaSite`]). In the middle of its 2 × 2 pixels: the average is ((upper left + upper right)
+//!   + (lower left + lower right)) × 0.25, and all four have the same chroma coming back. On the left: with the pixel
+//!   before the left one, which in the first column is the left one again, each row's sum is (before + right) +
+//!   (left + left), and the average is (upper sum + lower sum) × 0.125; coming back, the left pixels have that chroma, and
+//!   the right ones (it + the next) × 0.5, or the same in the last two columns.
 //!
 //! | | black | span of Y | middle | span of C | maximum |
 //! | --- | --- | --- | --- | --- | --- |
@@ -94,7 +98,8 @@ use fearless_simd::Level;
 
 use crate::frame::{ChannelOrder, Fourth, PixelFormat, SampleType};
 pub use conversion::{
-    Components, Conversion, ConversionError, Direction, Matrix, Picture, PlaneSize, Range, Wire, WireSample, Yuv,
+    ChromaSite, Components, Conversion, ConversionError, Direction, Matrix, Picture, PlaneSize, Range, Wire,
+    WireSample, Yuv,
 };
 pub use frames::{FrameConverter, FrameError, Plane, PlaneMut};
 use light::Light;
@@ -391,10 +396,10 @@ impl Plan {
     }
 }
 
-/// Brings the start of a destination row that is written after the next into the caches. It changes nothing.
+/// Brings the start of the row that comes after the next into the caches. It changes nothing.
 ///
-/// Worth a call before each row where rows are written from the last to the first, as a flip does: the processor
-/// foresees that writing goes on upwards, and would wait for memory at the start of each row.
+/// Worth a call before each row where rows are read or written from the last to the first, as a flip does: the processor
+/// foresees that it goes on upwards, and would wait for memory at the start of each row.
 pub fn warm(row: &[u8]) {
     const LINE: usize = 64;
     const LINES: usize = 16; // 8 are too few to cover the wait, and all of them take longer than they save

@@ -4,7 +4,7 @@
 use fearless_simd::{Level, dispatch};
 
 use super::float::limit;
-use super::{Matrix, Range, Yuv};
+use super::{ChromaSite, Matrix, Range, Yuv};
 
 /// As in `float`: adding it rounds, ties to even.
 const ROUND: f32 = 8_388_608.0;
@@ -31,6 +31,7 @@ pub(super) struct Coder {
     chroma: f32,
     max: f32,
     ten: bool,
+    left: bool,
 }
 
 /// Colours of pixels, each in its plane.
@@ -70,6 +71,7 @@ impl Coder {
             chroma,
             max,
             ten,
+            left: yuv.site == ChromaSite::Left,
         }
     }
 
@@ -99,16 +101,27 @@ impl Coder {
         dispatch!(level, _simd => kernel(self, pixels, luma));
     }
 
-    /// Chroma of two rows of as many pixels of four `f32`. The last of an odd number is its own neighbour.
+    /// Chroma of two rows of as many pixels of four `f32`, behind the pixel before them. The last of an odd number is its
+    /// own neighbour.
     pub(super) fn chroma(&self, level: Level, upper: &[u8], lower: &[u8], chroma: &mut [u8]) {
         #[inline(always)]
         fn kernel(coder: &Coder, upper: &[u8], lower: &[u8], chroma: &mut [u8]) {
-            let rows = upper.chunks(BLOCK * 16).zip(lower.chunks(BLOCK * 16));
+            let ([mut upper_before, mut lower_before], pixels) =
+                ([upper, lower].map(before), [upper, lower].map(behind));
+            let rows = pixels[0].chunks(BLOCK * 16).zip(pixels[1].chunks(BLOCK * 16));
             for ((upper, lower), chroma) in rows.zip(chroma.chunks_mut(BLOCK * coder.code())) {
                 let (upper, lower) = (Block::read(upper), Block::read(lower));
-                let r = average(&upper.r, &lower.r);
-                let g = average(&upper.g, &lower.g);
-                let b = average(&upper.b, &lower.b);
+                let [r, g, b] = if coder.left {
+                    let averages = [
+                        around(upper_before[0], &upper.r, lower_before[0], &lower.r),
+                        around(upper_before[1], &upper.g, lower_before[1], &lower.g),
+                        around(upper_before[2], &upper.b, lower_before[2], &lower.b),
+                    ];
+                    (upper_before, lower_before) = (upper.last(), lower.last());
+                    averages
+                } else {
+                    [average(&upper.r, &lower.r), average(&upper.g, &lower.g), average(&upper.b, &lower.b)]
+                };
                 let mut codes = [0; BLOCK];
                 for i in 0..BLOCK / 2 {
                     let y = coder.luma_of(r[i], g[i], b[i]);
@@ -121,23 +134,39 @@ impl Coder {
         dispatch!(level, _simd => kernel(self, upper, lower, chroma));
     }
 
-    /// Pixels of four `f32`, the fourth being 1, of luma and the chroma that belongs to it.
+    /// Pixels of four `f32`, the fourth being 1, of luma and the chroma that belongs to it. Behind that may come the
+    /// chroma of the next two pixels.
     pub(super) fn colours(&self, level: Level, luma: &[u8], chroma: &[u8], pixels: &mut [u8]) {
         #[inline(always)]
         fn kernel(coder: &Coder, luma: &[u8], chroma: &[u8], pixels: &mut [u8]) {
             let size = BLOCK * coder.code();
             let (per_luma, per_chroma) = (1.0 / coder.luma, 1.0 / coder.chroma);
-            let planes = luma.chunks(size).zip(chroma.chunks(size));
-            for ((luma, chroma), pixels) in planes.zip(pixels.chunks_mut(BLOCK * 16)) {
-                let (luma, chroma) = (coder.read(luma), coder.read(chroma));
+            let blocks = luma.chunks(size).zip(pixels.chunks_mut(BLOCK * 16));
+            for (block, (luma, pixels)) in blocks.enumerate() {
+                let chroma = chroma.get(block * size..).unwrap_or_default();
+                let (luma, codes) = (coder.read::<BLOCK>(luma), coder.read::<{ BLOCK + 2 }>(chroma));
+                let known = (chroma.len() / coder.code()).min(BLOCK + 2);
+                let mut c = [0.0; BLOCK + 2];
+                for i in 0..BLOCK + 2 {
+                    c[i] = (codes[i] - coder.middle) * per_chroma;
+                }
+                for i in known.max(2)..BLOCK + 2 {
+                    c[i] = c[i - 2];
+                }
+                let (mut cb, mut cr) = ([0.0; BLOCK], [0.0; BLOCK]);
+                for i in (0..BLOCK).step_by(2) {
+                    (cb[i], cr[i]) = (c[i], c[i + 1]);
+                    (cb[i + 1], cr[i + 1]) = match coder.left {
+                        true => ((c[i] + c[i + 2]) * 0.5, (c[i + 1] + c[i + 3]) * 0.5),
+                        false => (c[i], c[i + 1]),
+                    };
+                }
                 let (mut r, mut g, mut b) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
                 for i in 0..BLOCK {
                     let y = (luma[i] - coder.black) * per_luma;
-                    let cb = (chroma[i & !1] - coder.middle) * per_chroma;
-                    let cr = (chroma[i | 1] - coder.middle) * per_chroma;
-                    r[i] = y + coder.cr * cr;
-                    g[i] = (y - coder.green_cb * cb) - coder.green_cr * cr;
-                    b[i] = y + coder.cb * cb;
+                    r[i] = y + coder.cr * cr[i];
+                    g[i] = (y - coder.green_cb * cb[i]) - coder.green_cr * cr[i];
+                    b[i] = y + coder.cb * cb[i];
                 }
                 let mut block = [[[0; 4]; 4]; BLOCK];
                 for (i, pixel) in block.iter_mut().enumerate() {
@@ -164,8 +193,8 @@ impl Coder {
     }
 
     #[inline(always)]
-    fn read(&self, from: &[u8]) -> [f32; BLOCK] {
-        let mut codes = [0.0; BLOCK];
+    fn read<const N: usize>(&self, from: &[u8]) -> [f32; N] {
+        let mut codes = [0.0; N];
         if self.ten {
             let from = from.as_chunks().0.iter();
             codes.iter_mut().zip(from).for_each(|(code, from)| *code = f32::from(u16::from_le_bytes(*from) >> 6));
@@ -196,12 +225,51 @@ impl Block {
     #[inline(always)]
     fn whole(pixels: &[[[u8; 4]; 4]; BLOCK]) -> Self {
         let mut block = Self { r: [0.0; BLOCK], g: [0.0; BLOCK], b: [0.0; BLOCK] };
-        let colour = |sample| limit(f32::from_le_bytes(sample), 0.0, 1.0);
         for (i, [r, g, b, _]) in pixels.iter().enumerate() {
             (block.r[i], block.g[i], block.b[i]) = (colour(*r), colour(*g), colour(*b));
         }
         block
     }
+
+    #[inline(always)]
+    fn last(&self) -> [f32; 3] {
+        [self.r[BLOCK - 1], self.g[BLOCK - 1], self.b[BLOCK - 1]]
+    }
+}
+
+/// Within 0 and 1.
+#[inline(always)]
+fn colour(sample: [u8; 4]) -> f32 {
+    limit(f32::from_le_bytes(sample), 0.0, 1.0)
+}
+
+/// The colour of the first pixel of a row.
+#[inline(always)]
+fn before(row: &[u8]) -> [f32; 3] {
+    match row.as_chunks::<4>().0 {
+        [r, g, b, ..] => [colour(*r), colour(*g), colour(*b)],
+        _ => [0.0; 3],
+    }
+}
+
+/// The pixels behind it.
+#[inline(always)]
+fn behind(row: &[u8]) -> &[u8] {
+    row.get(16..).unwrap_or_default()
+}
+
+/// Averages of two rows around the pixels with even numbers.
+#[inline(always)]
+fn around(upper_before: f32, upper: &[f32; BLOCK], lower_before: f32, lower: &[f32; BLOCK]) -> [f32; BLOCK / 2] {
+    let mut average = [0.0; BLOCK / 2];
+    for (i, average) in average.iter_mut().enumerate() {
+        let sum = |before: f32, row: &[f32; BLOCK]| {
+            let before = if i == 0 { before } else { row[2 * i - 1] };
+            (before + row[2 * i + 1]) + (row[2 * i] + row[2 * i])
+        };
+        *average = (sum(upper_before, upper) + sum(lower_before, lower)) * 0.125;
+    }
+    average
 }
 
 /// Averages of 2 × 2.

@@ -96,6 +96,42 @@ fn several_threads_copy_the_same_frame_as_one() {
     }
 }
 
+/// Frames large enough for streamed stores, often enough for both kinds to be tried and one to be chosen.
+#[test]
+#[cfg_attr(miri, ignore = "millions of pixels")]
+fn a_large_frame_is_converted_whole_whichever_stores_are_being_tried() {
+    let (width, height, padding) = (1031, 257, 12);
+    let (row, rgba) = (width as usize * 4, format(4, ChannelOrder::Rgba));
+    let stride = row + padding;
+    let mut rows: Vec<u8> = (0..stride * height as usize).map(|i| (i * 7 + i / stride) as u8).collect();
+    for origin in [Origin::TopLeft, Origin::BottomLeft] {
+        let desc = FrameDesc { width, height, format: format(4, ChannelOrder::Bgra), origin };
+        let options = pixels::Options::default();
+        let mut writer = FrameWriter::new(desc, stride, rgba, options, CopyThreads::default()).unwrap();
+        let mut reader = FrameReader::new(desc, stride, rgba, options, CopyThreads::default()).unwrap();
+        let (written, read) =
+            (Segment::heap(5 + stride * height as usize), Segment::heap(5 + stride * height as usize));
+        let mut wire = vec![0; written.len()];
+        for round in 0..24 {
+            rows[round * 1000] ^= 0xFF;
+            writer.write(&written, 5, &rows, stride).unwrap();
+            written.read(0, &mut wire).unwrap();
+            for (y, there) in wire[5..].chunks_exact(stride).enumerate() {
+                let y = if origin == Origin::TopLeft { y } else { height as usize - 1 - y };
+                let pixels = rows[y * stride..][..row].as_chunks::<4>().0.iter();
+                let expected: Vec<u8> = pixels.flat_map(|&[r, g, b, a]| [b, g, r, a]).collect();
+                assert!(there[..row] == expected && there[row..] == [0; 12], "round {round}, row {y}, {origin:?}");
+            }
+            read.write(0, &wire).unwrap();
+            let mut back = vec![0xEE; rows.len()];
+            reader.read(&read, (5, stride), &mut back, stride).unwrap();
+            for (found, expected) in back.chunks_exact(stride).zip(rows.chunks_exact(stride)) {
+                assert!(found[..row] == expected[..row] && found[row..] == [0xEE; 12], "round {round}, {origin:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn two_threads_share_every_row_once() {
     for rows in [1, 2, 3, 7, 1080] {

@@ -88,6 +88,7 @@ pub use program::program_name;
 #[cfg(unix)]
 pub use program::user_id;
 pub use rows::Rows;
+pub(crate) use rows::Stores;
 pub use section::{Access, Section};
 #[cfg(unix)]
 use unix as os;

@@ -10,10 +10,12 @@
 
 mod kernel;
 mod pace;
+mod stores;
 
 use super::AccessError;
 pub(super) use kernel::{copy_in, copy_out};
 pub(super) use pace::Pace;
+pub(crate) use stores::Stores;
 
 /// `rows` rows of `row_bytes` bytes in a segment, `stride` bytes apart, the first at `offset`.
 ///

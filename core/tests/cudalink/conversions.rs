@@ -3,7 +3,8 @@
 
 use tdlink_core::cuda::{Context, CudaError, DeviceMem, PinnedMem, Plane, Stream, convert};
 use tdlink_core::pixels::{
-    Alpha, Components, Conversion, Direction, Gamut, Matrix, Picture, PlaneSize, Range, Wire, WireSample, Yuv,
+    Alpha, ChromaSite, Components, Conversion, Direction, Gamut, Matrix, Picture, PlaneSize, Range, Wire, WireSample,
+    Yuv,
 };
 
 use crate::cases::{Case, UNTOUCHED, exact, near, same, transferred};
@@ -94,7 +95,7 @@ fn transfers_on_the_device_are_within_one_code_of_the_processors() {
 #[ignore = "needs a CUDA driver"]
 fn planes_of_another_picture_are_refused() {
     let device = Device::new();
-    let yuv = Yuv { matrix: Matrix::Bt709, range: Range::Limited };
+    let yuv = Yuv { matrix: Matrix::Bt709, range: Range::Limited, site: ChromaSite::Left };
     let wire = Wire { sample: WireSample::F32, components: Components::Rgba };
     let conversion = Conversion::to_picture(wire, Picture::P010(yuv));
     assert_eq!(conversion.direction(), Direction::ToPicture);

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use tdlink_core::cuda::{Context, CudaError, DeviceMem, Plane, Rows, Stream, convert, copy_2d, rows_u8};
-use tdlink_core::pixels::{Components, Conversion, Matrix, Picture, PlaneSize, Range, Wire, WireSample, Yuv};
+use tdlink_core::pixels::{
+    ChromaSite, Components, Conversion, Matrix, Picture, PlaneSize, Range, Wire, WireSample, Yuv,
+};
 use tdlink_core::protocol::cudalink::Wait;
 use tdlink_core::segment::monotonic_ns;
 
@@ -117,7 +119,7 @@ fn what_conversions_move_beside_a_copy() {
     // The emulated one's kernels are the processor's.
     let (count, width, height) = if name.starts_with("Emulated") { (2, 320, 180) } else { (BACK_TO_BACK, 3840, 2160) };
     let stream = Stream::new(&context).unwrap();
-    let yuv = Yuv { matrix: Matrix::Bt709, range: Range::Limited };
+    let yuv = Yuv { matrix: Matrix::Bt709, range: Range::Limited, site: ChromaSite::Left };
     let wire = |sample| Wire { sample, components: Components::Rgba };
     let pictures = [Picture::Bgra, Picture::Rgb10A2, Picture::Nv12(yuv), Picture::P010(yuv)];
     for sample in [WireSample::U8, WireSample::U16, WireSample::F16, WireSample::F32] {

@@ -11,7 +11,7 @@
 //! Its ten bits have eight bits' worth of precision.
 
 use tdlink_core::frame::{ChannelOrder, PixelFormat, SampleType};
-use tdlink_core::pixels::{Conversion, FrameConverter, Matrix, Picture, Plane, PlaneMut, Range, Yuv};
+use tdlink_core::pixels::{ChromaSite, Conversion, FrameConverter, Matrix, Picture, Plane, PlaneMut, Range, Yuv};
 
 /// White, yellow, cyan, green, magenta, red, blue.
 const BARS: [[u8; 3]; 7] =
@@ -60,8 +60,8 @@ fn wire() -> PixelFormat {
     PixelFormat::new(SampleType::U8, 4, ChannelOrder::Rgba).unwrap()
 }
 
-fn picture(ten: bool, matrix: Matrix, range: Range) -> Picture {
-    let yuv = Yuv { matrix, range };
+fn picture(ten: bool, matrix: Matrix, range: Range, site: ChromaSite) -> Picture {
+    let yuv = Yuv { matrix, range, site };
     if ten { Picture::P010(yuv) } else { Picture::Nv12(yuv) }
 }
 
@@ -93,19 +93,21 @@ fn bars_are_within_two_codes_of_videoconverts() {
         (true, Bt709, Limited, P010_BT709),
         (true, Bt2020, Limited, P010_BT2020),
     ] {
-        let (picture, code) = (picture(ten, matrix, range), if ten { 2 } else { 1 });
-        let (luma, chroma) = converted(picture, code);
-        let number = |plane: &[u8], at: usize| match plane[at * code..][..code] {
-            [low, high] => u16::from_le_bytes([low, high]) >> 6,
-            [byte] => byte.into(),
-            _ => unreachable!(),
-        };
-        for (bar, wanted) in numbers.iter().enumerate() {
-            let at = bar * SIZE + SIZE / 2;
-            let found = [number(&luma, at), number(&chroma, at), number(&chroma, at + 1)];
-            for (found, wanted) in found.iter().zip(wanted) {
-                let room = if ten { 2 * 4 } else { 2 };
-                assert!(found.abs_diff(*wanted) <= room, "{picture:?}, bar {bar}: {found}, not {wanted}");
+        for site in ChromaSite::ALL {
+            let (picture, code) = (picture(ten, matrix, range, site), if ten { 2 } else { 1 });
+            let (luma, chroma) = converted(picture, code);
+            let number = |plane: &[u8], at: usize| match plane[at * code..][..code] {
+                [low, high] => u16::from_le_bytes([low, high]) >> 6,
+                [byte] => byte.into(),
+                _ => unreachable!(),
+            };
+            for (bar, wanted) in numbers.iter().enumerate() {
+                let at = bar * SIZE + SIZE / 2;
+                let found = [number(&luma, at), number(&chroma, at), number(&chroma, at + 1)];
+                for (found, wanted) in found.iter().zip(wanted) {
+                    let room = if ten { 2 * 4 } else { 2 };
+                    assert!(found.abs_diff(*wanted) <= room, "{picture:?}, bar {bar}: {found}, not {wanted}");
+                }
             }
         }
     }
@@ -116,7 +118,7 @@ fn bars_come_back_from_luma_and_chroma() {
     for ten in [false, true] {
         for matrix in [Matrix::Bt601, Matrix::Bt709, Matrix::Bt2020] {
             for range in [Range::Limited, Range::Full] {
-                let (picture, code) = (picture(ten, matrix, range), if ten { 2 } else { 1 });
+                let (picture, code) = (picture(ten, matrix, range, ChromaSite::Middle), if ten { 2 } else { 1 });
                 let (luma, chroma) = converted(picture, code);
                 let conversion = Conversion::to_wire(picture, wire()).unwrap();
                 let (mut back, pitch) = (vec![0; WIDTH * SIZE * 4], WIDTH * code);

@@ -3,8 +3,8 @@
 
 use tdlink_core::frame::SampleType;
 use tdlink_core::pixels::{
-    Alpha, Components, Conversion, Direction, FrameConverter, Gamut, Matrix, Options, Picture, Plane, PlaneMut,
-    PlaneSize, Range, Transfer, Wire, WireSample, Yuv,
+    Alpha, ChromaSite, Components, Conversion, Direction, FrameConverter, Gamut, Matrix, Options, Picture, Plane,
+    PlaneMut, PlaneSize, Range, Transfer, Wire, WireSample, Yuv,
 };
 
 /// What bytes are where no pixel was written.
@@ -65,7 +65,10 @@ pub fn pictures() -> Vec<Picture> {
     let mut all = vec![Rgba, Bgra, Rgbx, Bgrx, Rgb, Bgr, Rgb10A2];
     for matrix in [Matrix::Bt601, Matrix::Bt709, Matrix::Bt2020] {
         for range in [Range::Limited, Range::Full] {
-            all.extend([Nv12(Yuv { matrix, range }), P010(Yuv { matrix, range })]);
+            for site in ChromaSite::ALL {
+                let yuv = Yuv { matrix, range, site };
+                all.extend([Nv12(yuv), P010(yuv)]);
+            }
         }
     }
     all

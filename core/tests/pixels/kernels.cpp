@@ -60,7 +60,7 @@ int main(int, char **arguments)
         p.width = head[12], p.height = head[13], p.flip = head[1];
         p.sample = head[2], p.components = head[3], p.picture = head[4];
         p.alpha = head[5], p.transfer = head[6], p.white = value(head[7]), p.gamut = head[8];
-        p.matrix = head[9], p.range = head[10];
+        p.matrix = head[9], p.range = head[10], p.site = head[11], p.unused = 0;
         const bool yuv = p.picture >= NV12;
         if (head[0] == 0)
             run(yuv ? tdlink_to_yuv : tdlink_to_packed, p, yuv ? (p.height + 1) / 2 : p.height);

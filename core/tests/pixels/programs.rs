@@ -26,7 +26,7 @@ fn write(case: &Case, out: &mut Vec<u8>) {
         options.gamut as u32,
         yuv.map_or(1, |yuv| yuv.matrix as u32),
         yuv.map_or(0, |yuv| yuv.range as u32),
-        0,
+        yuv.map_or(0, |yuv| yuv.site as u32),
         case.width as u32,
         case.height as u32,
         case.src_pitch[0] as u32,

@@ -13,13 +13,14 @@ import sys
 import numpy as np
 
 HEAD = (
-    "direction flip sample components picture alpha transfer white gamut matrix range unused width height"
+    "direction flip sample components picture alpha transfer white gamut matrix range site width height"
     " src_pitch src_chroma_pitch dst_pitch dst_chroma_pitch src_at dst_at src src_chroma dst dst_chroma"
 ).split()
 U8, U16, F16, F32, BF16 = range(5)
 COMPONENTS = ["r", "rg", "ra", "rgb", "bgr", "rgba", "bgra", "rgbx", "bgrx"]
 PICTURES = ["rgba", "bgra", "rgbx", "bgrx", "rgb", "bgr"]
 RGB10A2, NV12, P010 = 6, 7, 8
+LEFT = 1
 TYPES = [np.dtype("u1"), np.dtype("<u2"), np.dtype("<f2"), np.dtype("<f4"), np.dtype("<u2")]
 WEIGHTS = [(0.299, 0.587, 0.114), (0.2126, 0.7152, 0.0722), (0.2627, 0.6780, 0.0593)]
 BT2087 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]], np.float32)
@@ -100,7 +101,9 @@ def read_yuv(case, luma, chroma, shape):
         luma, chroma = luma.copy().view("<u2") >> 6, chroma.copy().view("<u2") >> 6
     y = (luma.astype(f32) - black) * (f32(1) / span)
     c = (chroma.reshape(chroma.shape[0], -1, 2).astype(f32) - middle) * (f32(1) / chroma_span)
-    c = c.repeat(2, 0).repeat(2, 1)[:height, :width]
+    c = c.repeat(2, 0)
+    right = (c + np.concatenate([c[:, 1:], c[:, -1:]], 1)) * f32(0.5) if case["site"] == LEFT else c
+    c = np.stack([c, right], 2).reshape(c.shape[0], -1, 2)[:height, :width]
     cb, cr = c[..., 0], c[..., 1]
     planes = {
         "r": y + f32(2 * (1 - kr)) * cr,
@@ -207,8 +210,13 @@ def write_yuv(case, values):
     rgb = np.clip(np.where(np.isnan(rgb), f32(0), rgb), f32(0), f32(1))
     y = code(luma(*rgb), span, black)
     rgb = np.pad(rgb, ((0, 0), (0, height % 2), (0, width % 2)), "edge")
-    upper, lower = rgb[:, 0::2], rgb[:, 1::2]
-    r, g, b = ((upper[..., 0::2] + upper[..., 1::2]) + (lower[..., 0::2] + lower[..., 1::2])) * f32(0.25)
+    own, after = rgb[..., 0::2], rgb[..., 1::2]
+    if case["site"] == LEFT:
+        before = np.concatenate([own[..., :1], after[..., :-1]], -1)
+        sums, part = (before + after) + (own + own), f32(0.125)
+    else:
+        sums, part = own + after, f32(0.25)
+    r, g, b = (sums[:, 0::2] + sums[:, 1::2]) * part
     around = luma(r, g, b)
     cb = code((b - around) * f32(1 / (2 * (1 - kb))), chroma_span, middle)
     cr = code((r - around) * f32(1 / (2 * (1 - kr))), chroma_span, middle)

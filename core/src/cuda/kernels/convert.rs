@@ -8,12 +8,12 @@ use super::super::copy::Plane;
 use super::super::error::CudaError;
 use super::super::stream::Stream;
 use super::{Kernel, Work};
-use crate::pixels::{Conversion, Direction, Matrix, PlaneSize, Range, Yuv};
+use crate::pixels::{ChromaSite, Conversion, Direction, Matrix, PlaneSize, Range, Yuv};
 
 /// Pixels of a row that one thread handles at a time.
 const GROUP: usize = 4;
 
-/// What the kernels take, by value: 96 bytes, little-endian, each number at the offset that stands beside it.
+/// What the kernels take, by value: 104 bytes, little-endian, each number at the offset that stands beside it.
 /// `pixel.cuh` has the same.
 ///
 /// A wire and a picture of one plane have no second plane: address and pitch of it are 0. With `flip`, row y of the
@@ -61,6 +61,10 @@ struct Parameters {
     matrix: u32,
     /// 92: a `Range`; 0 where there is no chroma.
     range: u32,
+    /// 96: a `ChromaSite`; 0 where there is no chroma.
+    site: u32,
+    /// 100: 0.
+    unused: u32,
 }
 
 /// Has `stream` bring `src` to `dst` as `conversion` says, in one pass. Each side is one plane, or luma and chroma. The
@@ -85,7 +89,8 @@ pub fn convert(dst: &[Plane], src: &[Plane], conversion: &Conversion, stream: &S
         u32::try_from(value).map_err(|_| too_large)
     };
     let (options, yuv) = (conversion.options(), conversion.picture().yuv());
-    let Yuv { matrix, range } = yuv.unwrap_or(Yuv { matrix: Matrix::Bt709, range: Range::Limited });
+    let none = Yuv { matrix: Matrix::Bt709, range: Range::Limited, site: ChromaSite::Middle };
+    let Yuv { matrix, range, site } = yuv.unwrap_or(none);
     let address = |plane: Option<Plane>| plane.map_or(0, |plane| plane.ptr());
     let pitch = |plane: Option<Plane>| plane.map_or(Ok(0), |plane| number(plane.pitch()));
     let parameters = Parameters {
@@ -109,6 +114,8 @@ pub fn convert(dst: &[Plane], src: &[Plane], conversion: &Conversion, stream: &S
         gamut: options.gamut as u32,
         matrix: matrix as u32,
         range: range as u32,
+        site: site as u32,
+        unused: 0,
     };
     let (kernel, rows) = match (conversion.direction(), yuv) {
         (Direction::ToPicture, None) => (Kernel::ToPacked, parameters.height),
@@ -118,7 +125,7 @@ pub fn convert(dst: &[Plane], src: &[Plane], conversion: &Conversion, stream: &S
     };
     let work = Work { threads: width.div_ceil(GROUP), rows };
     let mut all: [*mut c_void; 1] = [ptr::from_ref(&parameters).cast_mut().cast()];
-    // SAFETY: these kernels take one parameter, these 96 bytes; planes lie within memory that their makers vouch for, have
+    // SAFETY: these kernels take one parameter, these 104 bytes; planes lie within memory that their makers vouch for, have
     // the shapes of the picture and the wire, and the kernels touch nothing beside them.
     unsafe { super::launch(kernel, work, &mut all, stream) }
 }
@@ -150,7 +157,7 @@ mod tests {
 
     #[test]
     fn parameters_lie_where_the_kernels_look_for_them() {
-        assert_eq!((size_of::<Parameters>(), align_of::<Parameters>()), (96, 8));
+        assert_eq!((size_of::<Parameters>(), align_of::<Parameters>()), (104, 8));
         let eights = [
             offset_of!(Parameters, src),
             offset_of!(Parameters, src_chroma),
@@ -164,8 +171,9 @@ mod tests {
         assert_eq!((offset_of!(Parameters, picture), offset_of!(Parameters, alpha)), (68, 72));
         assert_eq!((offset_of!(Parameters, white), offset_of!(Parameters, gamut)), (80, 84));
         assert_eq!((offset_of!(Parameters, matrix), offset_of!(Parameters, range)), (88, 92));
+        assert_eq!((offset_of!(Parameters, site), offset_of!(Parameters, unused)), (96, 100));
         for kernel in [Kernel::ToPacked, Kernel::FromPacked, Kernel::ToYuv, Kernel::FromYuv] {
-            let declared = format!(".param .align 8 .b8 {}_param_0[96]", kernel.name().to_str().unwrap());
+            let declared = format!(".param .align 8 .b8 {}_param_0[104]", kernel.name().to_str().unwrap());
             assert!(kernel.text().contains(&declared), "{kernel:?}");
         }
     }

@@ -17,7 +17,7 @@ typedef unsigned long long u64;
 
 #define GROUP 4
 
-// As mod.rs has it.
+// As convert.rs has it.
 struct Parameters {
     const u8 *src, *src_chroma;
     u8 *dst, *dst_chroma;
@@ -28,6 +28,7 @@ struct Parameters {
     u32 alpha, transfer;
     float white;
     u32 gamut, matrix, range;
+    u32 site, unused;
 };
 
 enum Sample { U8, U16, F16, F32, BF16 };

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 // Wires to luma and chroma and back. yuv.ptx beside this file is what `cargo xtask ptx` makes of it.
 //
-// Chroma stands in the middle of 2 x 2 pixels: going there it is that of their average, coming back all four have it.
-// Where the last column or row has no neighbour it is its own.
+// Chroma in the middle of 2 x 2 pixels: going there it is that of their average, coming back all four have it. On their
+// left: going there the left column counts twice and its neighbours once, coming back the right column has the average
+// with the next. Where the first or last column or the last row has no neighbour it is its own.
 
 #include "pixel.cuh"
 
 enum Matrix { BT601, BT709, BT2020 };
+enum Site { MIDDLE, LEFT };
 
 // Luma and chroma of colour: Y = red R + green G + blue B, Cb = (B - Y) / cb, Cr = (R - Y) / cr.
 struct Weights {
@@ -116,19 +118,34 @@ extern "C" __global__ void __launch_bounds__(128) tdlink_to_yuv(const Parameters
     const Codes c = codes(p.picture, p.range != 0);
     const u32 step = gridDim.x * blockDim.x;
     const u32 pairs = p.height / 2 + p.height % 2;
+    const bool left = p.site == LEFT;
+    const float part = left ? 0.125f : 0.25f;
+    const u32 wire_pixel = count_of(p.components) * (p.sample == U8 ? 1 : p.sample == F32 ? 4 : 2);
 
     for (u32 pair = blockIdx.y; pair < pairs; pair += gridDim.y) {
         for (u32 group = blockIdx.x * blockDim.x + threadIdx.x; group < groups_of(p.width); group += step) {
             const u32 pixels = pixels_of(p.width, group);
-            float sums[2][3];
+            float sums[2][3], before[3] = {0.0f, 0.0f, 0.0f};
+            // Of either row its four pixels; on the left, that before them comes first.
 #pragma unroll 1
-            for (u32 below = 0; below < 2; below++) {
+            for (u32 turn = left ? 0 : 1; turn < 4; turn += left ? 1 : 2) {
+                const bool below = turn >= 2, aside = turn % 2 == 0;
                 // The last row of an odd height is its own neighbour, and is written once.
-                const u32 row = pair * 2 + below < p.height ? pair * 2 + below : p.height - 1;
+                const bool there = !below || pair * 2 + 1 < p.height;
+                const u32 row = pair * 2 + (below && there ? 1 : 0);
+                const u8 *from = p.src + wire_row(p, row) * p.src_pitch;
+                if (aside && group > 0)
+                    from += (u64)(group * GROUP - 1) * wire_pixel;
                 Group in;
-                load_wire(p, p.src + wire_row(p, row) * p.src_pitch, group, pixels, in);
+                load_wire(p, from, aside ? 0 : group, aside ? 1 : pixels, in);
                 to_floats(p.sample, in);
                 light(p, has_alpha, in);
+                if (aside) {
+#pragma unroll
+                    for (int i = 0; i < 3; i++)
+                        before[i] = saturate(value(in.at[0][i]));
+                    continue;
+                }
                 float colour[GROUP][3];
                 u32 luma[GROUP];
 #pragma unroll
@@ -138,15 +155,16 @@ extern "C" __global__ void __launch_bounds__(128) tdlink_to_yuv(const Parameters
                         colour[pixel][i] = saturate(value(in.at[pixel][i]));
                     luma[pixel] = luma_code(c, luma_of(w, colour[pixel][0], colour[pixel][1], colour[pixel][2]));
                 }
-                if (pair * 2 + below < p.height)
+                if (there)
                     store_codes(p.picture, p.dst + (u64)row * p.dst_pitch, p.dst_pitch, group, pixels, luma);
 #pragma unroll
                 for (int two = 0; two < 2; two++) {
                     const bool alone = (u32)(two * 2 + 1) >= pixels;
 #pragma unroll
                     for (int i = 0; i < 3; i++) {
-                        const float left = colour[two * 2][i];
-                        const float sum = left + (alone ? left : colour[two * 2 + 1][i]);
+                        const float own = colour[two * 2][i];
+                        const float after = alone ? own : colour[two * 2 + 1][i];
+                        const float sum = left ? ((two ? colour[1][i] : before[i]) + after) + (own + own) : own + after;
                         sums[two][i] = below ? sums[two][i] + sum : sum;
                     }
                 }
@@ -154,7 +172,7 @@ extern "C" __global__ void __launch_bounds__(128) tdlink_to_yuv(const Parameters
             u32 chroma[4];
 #pragma unroll
             for (int two = 0; two < 2; two++) {
-                const float r = sums[two][0] * 0.25f, g = sums[two][1] * 0.25f, b = sums[two][2] * 0.25f;
+                const float r = sums[two][0] * part, g = sums[two][1] * part, b = sums[two][2] * part;
                 const float y = luma_of(w, r, g, b);
                 chroma[two * 2] = chroma_code(c, (b - y) * w.per_cb);
                 chroma[two * 2 + 1] = chroma_code(c, (r - y) * w.per_cr);
@@ -170,6 +188,7 @@ extern "C" __global__ void __launch_bounds__(128) tdlink_from_yuv(const Paramete
     const Weights w = weights(p.matrix);
     const Codes c = codes(p.picture, p.range != 0);
     const float per_luma = 1.0f / c.luma, per_chroma = 1.0f / c.chroma;
+    const bool left = p.site == LEFT;
     const u32 step = gridDim.x * blockDim.x;
 
     for (u32 row = blockIdx.y; row < p.height; row += gridDim.y) {
@@ -181,12 +200,32 @@ extern "C" __global__ void __launch_bounds__(128) tdlink_from_yuv(const Paramete
             u32 luma[4], chroma[4];
             load_codes(p.picture, from, p.src_pitch, group, pixels, luma);
             load_codes(p.picture, from_chroma, p.src_chroma_pitch, group, (pixels + 1) / 2 * 2, chroma);
+            // Cb and Cr of these pixels' twos, and of the next.
+            float c_b[3], c_r[3];
+#pragma unroll
+            for (int two = 0; two < 2; two++) {
+                c_b[two] = ((float)chroma[two * 2] - c.middle) * per_chroma;
+                c_r[two] = ((float)chroma[two * 2 + 1] - c.middle) * per_chroma;
+            }
+            if (pixels <= 2) {
+                c_b[1] = c_b[0];
+                c_r[1] = c_r[0];
+            }
+            c_b[2] = c_b[1];
+            c_r[2] = c_r[1];
+            if (left && (u64)group * GROUP + GROUP < p.width) {
+                load_codes(p.picture, from_chroma, p.src_chroma_pitch, group + 1, 2, chroma);
+                c_b[2] = ((float)chroma[0] - c.middle) * per_chroma;
+                c_r[2] = ((float)chroma[1] - c.middle) * per_chroma;
+            }
             Group out;
 #pragma unroll
             for (int pixel = 0; pixel < GROUP; pixel++) {
                 const float y = ((float)luma[pixel] - c.black) * per_luma;
-                const float cb = ((float)chroma[pixel / 2 * 2] - c.middle) * per_chroma;
-                const float cr = ((float)chroma[pixel / 2 * 2 + 1] - c.middle) * per_chroma;
+                const int two = pixel / 2;
+                const bool between = left && pixel % 2 == 1;
+                const float cb = between ? (c_b[two] + c_b[two + 1]) * 0.5f : c_b[two];
+                const float cr = between ? (c_r[two] + c_r[two + 1]) * 0.5f : c_r[two];
                 out.at[pixel][0] = bits(y + w.cr * cr);
                 out.at[pixel][1] = bits((y - w.green_cb * cb) - w.green_cr * cr);
                 out.at[pixel][2] = bits(y + w.cb * cb);

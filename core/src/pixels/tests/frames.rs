@@ -48,7 +48,8 @@ fn conversion() -> impl Strategy<Value = Conversion> {
     let matrices = select(vec![Matrix::Bt601, Matrix::Bt709, Matrix::Bt2020]);
     let ranges = select(vec![Range::Limited, Range::Full]);
     let picture = (0usize..9, matrices, ranges).prop_map(|(code, matrix, range)| {
-        let yuv = Yuv { matrix, range };
+        // On the left, chroma is of its neighbours, too.
+        let yuv = Yuv { matrix, range, site: ChromaSite::Middle };
         let (nv12, p010) = (Picture::Nv12(yuv), Picture::P010(yuv));
         use Picture::{Bgr, Bgra, Bgrx, Rgb, Rgb10A2, Rgba, Rgbx};
         [Rgba, Bgra, Rgbx, Bgrx, Rgb, Bgr, Rgb10A2, nv12, p010][code]
@@ -132,7 +133,7 @@ proptest! {
 #[test]
 fn frames_that_do_not_fit_are_refused_before_anything_is_written() {
     let wire = Wire { sample: WireSample::U8, components: Components::Rgba };
-    let yuv = Yuv { matrix: Matrix::Bt709, range: Range::Limited };
+    let yuv = Yuv { matrix: Matrix::Bt709, range: Range::Limited, site: ChromaSite::Left };
     let mut converter = FrameConverter::new(&Conversion::to_picture(wire, Picture::Nv12(yuv)), 3, 3);
     let src = [1; 36];
     let mut convert = |src: &[u8], pitch: usize, luma: usize, chroma: usize, chroma_pitch: usize| {

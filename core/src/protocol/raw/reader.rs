@@ -7,7 +7,7 @@ use super::layout::{BufferError, PIECE, Shape, piece_pixels};
 use crate::frame::PixelFormat;
 use crate::pixels::{self, Converter};
 use crate::protocol::copy::CopyError;
-use crate::segment::Segment;
+use crate::segment::{Segment, Stores};
 
 /// Copies rows of the wire to the private side.
 #[derive(Debug)]
@@ -18,16 +18,16 @@ pub(in crate::protocol) struct Reader {
     to_pixel: usize,
     /// A piece of a row on its way.
     scratch: Box<[u8]>,
-    /// The same piece as pixels of the private side, for comparison.
-    compared: Box<[u8]>,
+    /// The same piece as pixels of the private side, to be compared or streamed.
+    converted: Box<[u8]>,
 }
 
 impl Reader {
     pub fn new(shape: Shape, wire: PixelFormat, to: PixelFormat, options: pixels::Options) -> Self {
         let converter = Converter::new(wire, to, options);
         let to_pixel = to.bytes();
-        let compared = vec![0; piece_pixels(wire.bytes(), to_pixel) * to_pixel].into();
-        Self { shape, wire, converter, to_pixel, scratch: vec![0; PIECE].into(), compared }
+        let converted = vec![0; piece_pixels(wire.bytes(), to_pixel) * to_pixel].into();
+        Self { shape, wire, converter, to_pixel, scratch: vec![0; PIECE].into(), converted }
     }
 
     fn private_row_bytes(&self) -> usize {
@@ -41,7 +41,7 @@ impl Reader {
     /// Whether the wire, converted, is what `frame` holds; stops at the first piece that is not.
     pub fn same(&mut self, segment: &Segment, frame: &[u8], stride: usize) -> Result<bool, CopyError> {
         let wire = self.wire.bytes();
-        let piece = self.compared.len();
+        let piece = self.converted.len();
         for row in 0..self.shape.rows {
             let mut offset = self.shape.row_offset(row);
             let private = &frame[self.shape.private_row(row) * stride..][..self.private_row_bytes()];
@@ -51,7 +51,7 @@ impl Reader {
                 let found = if self.converter.is_copy() {
                     &*bytes
                 } else {
-                    let found = &mut self.compared[..expected.len()];
+                    let found = &mut self.converted[..expected.len()];
                     self.converter.row(bytes, found)?;
                     &*found
                 };
@@ -92,20 +92,39 @@ impl Reader {
             segment.read_rows(self.shape.wire_rows(&rows), &mut dst[first..], stride)?;
             return Ok(());
         }
+        let bytes = rows.len() * self.private_row_bytes();
+        segment.paced(bytes, |stores| self.convert(segment, rows, (dst, stride, top), stores))
+    }
+
+    /// What is not a plain copy.
+    fn convert(
+        &mut self,
+        segment: &Segment,
+        rows: Range<usize>,
+        (dst, stride, top): (&mut [u8], usize, usize),
+        stores: Stores,
+    ) -> Result<(), CopyError> {
         let wire = self.wire.bytes();
         let piece = piece_pixels(wire, self.to_pixel);
         for row in rows {
             let mut offset = self.shape.row_offset(row);
             let at = (self.shape.private_row(row) - top) * stride;
-            if self.shape.flip {
+            if self.shape.flip && stores == Stores::Cached {
                 // The row above is the next one.
                 pixels::warm(&dst[at.saturating_sub(stride)..at]);
             }
             let private = &mut dst[at..][..self.private_row_bytes()];
-            for converted in private.chunks_mut(piece * self.to_pixel) {
-                let bytes = &mut self.scratch[..converted.len() / self.to_pixel * wire];
+            for place in private.chunks_mut(piece * self.to_pixel) {
+                let bytes = &mut self.scratch[..place.len() / self.to_pixel * wire];
                 segment.read(offset, bytes)?;
-                self.converter.row(bytes, converted)?;
+                match stores {
+                    Stores::Cached => self.converter.row(bytes, place)?,
+                    Stores::Streamed => {
+                        let converted = &mut self.converted[..place.len()];
+                        self.converter.row(bytes, converted)?;
+                        stores.put(converted, place);
+                    }
+                }
                 offset += bytes.len();
             }
         }

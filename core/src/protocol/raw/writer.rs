@@ -48,16 +48,25 @@ impl Writer {
             return Ok(());
         }
         let piece = piece_pixels(self.from_pixel, self.wire_pixel);
-        for row in part {
-            let private = &rows[shape.private_row(row) * stride..][..private_row_bytes];
-            let mut offset = shape.row_offset(row);
-            for pixels in private.chunks(piece * self.from_pixel) {
-                let converted = &mut self.scratch[..pixels.len() / self.from_pixel * self.wire_pixel];
-                self.converter.row(pixels, converted)?;
-                segment.write(offset, converted)?;
-                offset += converted.len();
+        segment.paced(part.len() * shape.row_bytes, |stores| {
+            let run = if shape.flip { stores.run(private_row_bytes) } else { 1 };
+            for first in part.clone().step_by(run) {
+                for row in (first..part.end.min(first + run)).rev() {
+                    let at = shape.private_row(row) * stride;
+                    if shape.flip && run == 1 {
+                        // The row above is the next one.
+                        pixels::warm(&rows[at.saturating_sub(stride)..at]);
+                    }
+                    let mut offset = shape.row_offset(row);
+                    for pixels in rows[at..][..private_row_bytes].chunks(piece * self.from_pixel) {
+                        let converted = &mut self.scratch[..pixels.len() / self.from_pixel * self.wire_pixel];
+                        self.converter.row(pixels, converted)?;
+                        segment.write_piece(stores, offset, converted)?;
+                        offset += converted.len();
+                    }
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }

@@ -28,7 +28,7 @@ pub(in crate::segment) struct Pace {
 
 impl Pace {
     /// Makes a copy of `bytes` bytes by `copy`, which is told whether to stream.
-    pub(super) fn measured(&self, bytes: usize, copy: impl FnOnce(bool)) {
+    pub(super) fn measured<R>(&self, bytes: usize, copy: impl FnOnce(bool) -> R) -> R {
         if !kernel::CAN_STREAM || bytes < LARGE {
             return copy(false);
         }
@@ -39,7 +39,7 @@ impl Pace {
         }
         let streams = turn >= TRIED;
         let began = Instant::now();
-        copy(streams);
+        let copied = copy(streams);
         let nanoseconds = began.elapsed().as_nanos() as u64 / (bytes >> 20) as u64;
 
         let mut took = self.took.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,6 +49,7 @@ impl Pace {
             // What stays in the caches is worth something to whoever comes next: a fifth.
             self.streams.store(streamed + streamed / 5 < cached, Ordering::Relaxed);
         }
+        copied
     }
 }
 

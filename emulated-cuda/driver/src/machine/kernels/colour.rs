@@ -144,10 +144,11 @@ impl Luma {
             .map(|value| self.nearest(self.middle() + span * value))
     }
 
-    pub fn colour(&self, luma: u32, [cb, cr]: [u32; 2]) -> [f64; 3] {
+    /// Cb and Cr may be between codes.
+    pub fn colour(&self, luma: u32, [cb, cr]: [f64; 2]) -> [f64; 3] {
         let (black, span, chroma_span) = self.spans();
         let luma = (f64::from(luma) - black) / span;
-        let [cb, cr] = [cb, cr].map(|code| (f64::from(code) - self.middle()) / chroma_span);
+        let [cb, cr] = [cb, cr].map(|code| (code - self.middle()) / chroma_span);
         let (red, blue) = (luma + 2.0 * (1.0 - self.red) * cr, luma + 2.0 * (1.0 - self.blue) * cb);
         let green = (luma - self.red * red - self.blue * blue) / (1.0 - self.red - self.blue);
         [red, green, blue]
@@ -175,7 +176,7 @@ mod tests {
         assert_eq!((deep.luma([0.0; 3]), deep.luma([1.0; 3]), deep.chroma([0.5; 3])), (64, 940, [512, 512]));
         let full = Luma::new(0, true, 10).unwrap();
         assert_eq!((full.luma([0.0; 3]), full.luma([1.0; 3])), (0, 1023));
-        let back = narrow.colour(narrow.luma([1.0, 0.0, 0.5]), narrow.chroma([1.0, 0.0, 0.5]));
+        let back = narrow.colour(narrow.luma([1.0, 0.0, 0.5]), narrow.chroma([1.0, 0.0, 0.5]).map(f64::from));
         assert!(back.iter().zip([1.0, 0.0, 0.5]).all(|(found, wanted)| (found - wanted).abs() < 0.01), "{back:?}");
     }
 }

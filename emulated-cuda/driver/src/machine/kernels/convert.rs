@@ -5,8 +5,8 @@ use super::colour::{Light, Luma, Pixel};
 use super::sample::{Sample, code, within};
 use super::{Span, extent};
 
-/// Bytes of the one parameter: four addresses and sixteen words of 32 bits.
-pub const PARAMETER_BYTES: usize = 96;
+/// Bytes of the one parameter: four addresses and eighteen words of 32 bits.
+pub const PARAMETER_BYTES: usize = 104;
 
 /// The parameter.
 struct Call {
@@ -22,6 +22,8 @@ struct Call {
     light: Light,
     matrix: u32,
     full: bool,
+    /// Chroma stands on the left of its two columns, not in their middle.
+    left: bool,
 }
 
 /// Addresses of the planes, and bytes between their rows.
@@ -58,6 +60,7 @@ impl Call {
             },
             matrix: half(88)?,
             full: half(92)? != 0,
+            left: half(96)? != 0,
         })
     }
 
@@ -274,9 +277,19 @@ pub fn to_yuv(words: &[u64], pause: &dyn Fn()) -> Option<()> {
         }
         let mut all = Vec::new();
         for x in (0..call.width).step_by(2) {
-            // Of the pixels that there are: at an edge, those that are missing would be their neighbours.
-            let near: Vec<_> = rows.iter().flat_map(|row| row[x..].iter().take(2)).collect();
-            let mean = [0, 1, 2].map(|at| near.iter().map(|colour| colour[at]).sum::<f64>() / near.len() as f64);
+            // A weight for each column around the site: a tent on the left one, or both alike. What is beyond an edge is
+            // what is at the edge.
+            let columns: &[(isize, f64)] =
+                if call.left { &[(-1, 0.25), (0, 0.5), (1, 0.25)] } else { &[(0, 0.5), (1, 0.5)] };
+            let mean = [0, 1, 2].map(|at| {
+                let weighed = rows.iter().flat_map(|row| {
+                    columns.iter().map(move |(aside, weight)| {
+                        let column = x.saturating_add_signed(*aside).min(row.len() - 1);
+                        weight * row[column][at]
+                    })
+                });
+                weighed.sum::<f64>() / rows.len() as f64
+            });
             all.extend(luma.chroma(mean));
         }
         chroma.write(pair, &coded(&all, bytes))?;
@@ -299,7 +312,10 @@ pub fn from_yuv(words: &[u64], pause: &dyn Fn()) -> Option<()> {
         }
         let (row, pairs) = (codes(&first.read(y)?, bytes), codes(&chroma.read(y / 2)?, bytes));
         let pixels = row.iter().enumerate().map(|(x, code)| {
-            let [r, g, b] = luma.colour(*code, [pairs[x / 2 * 2], pairs[x / 2 * 2 + 1]]);
+            let here = x / 2 * 2;
+            let next = if call.left && x % 2 == 1 && here + 2 < pairs.len() { here + 2 } else { here };
+            let chroma = [0, 1].map(|at| f64::from(pairs[here + at] + pairs[next + at]) / 2.0);
+            let [r, g, b] = luma.colour(*code, chroma);
             call.light.apply([r, g, b, 1.0], false)
         });
         call.write_wire(&to, y, pixels)?;
