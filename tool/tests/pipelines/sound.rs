@@ -150,6 +150,17 @@ fn recorded(server: &Server, test: &str, name: &Name, audio: &str, seconds: usiz
     (middle(&late[..part]), middle(&late[late.len() - part..]))
 }
 
+#[test]
+fn an_encoder_does_not_make_sound_late() {
+    let Some(server) = Server::start("encoderlate") else { return };
+    let name = Name::new("encoderlate");
+    let pipe = server.folder.join("mic").display().to_string();
+    let _listener = server.listener();
+    let _world = server.world(&[&name, "device", &pipe, "0"]);
+    let (first, last) = recorded(&server, "encoderlate", &name, "device:mic", 6);
+    assert!(first.abs() <= FRAME_MS && last.abs() <= FRAME_MS, "beeps are {first:.1} and {last:.1} ms late");
+}
+
 /// A device whose clock is wrong by more than any is: 3000 ppm are 36 ms in the twelve seconds between first and last beeps.
 fn a_device_that_is_off_by(ppm: &str, test: &str) {
     let Some(server) = Server::start(test) else { return };
