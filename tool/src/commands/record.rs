@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use serde_json::json;
-use tdlink_core::discover::{Look, Protocol};
+use tdlink_core::discover::{Look, Protocol, all};
 
 use crate::cli::Geometry;
 use crate::failure::Failure;
@@ -17,9 +17,11 @@ use crate::gstreamer::{
 use crate::output::Output;
 use crate::seconds::{some_seconds, whole_seconds};
 
+mod alpha;
 mod container;
 mod pipeline;
 
+use alpha::Lost;
 use container::Container;
 use pipeline::Plan;
 
@@ -134,7 +136,9 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     plan.refuse_what_is_there(&args, &args.output)?;
     plan.say(&args, &wires, out);
     let mut sum = Sum::default();
-    let recorded = record(&gstreamer, &args, &mut plan, wires, &mut sum, out);
+    let lost = Lost::look(&args, &wires);
+    let recorded = record(&gstreamer, &args, &mut plan, (wires, &lost), &mut sum, out);
+    lost.tell_all(out);
     close(&args, &plan, &sum, out)?;
     recorded?;
     let lost: u64 = sum.counts.values().map(Counts::lost).sum();
@@ -170,7 +174,7 @@ fn record(
     gstreamer: &GStreamer,
     args: &Args,
     plan: &mut Plan,
-    mut wires: Vec<Wire>,
+    (mut wires, lost): (Vec<Wire>, &Lost),
     sum: &mut Sum,
     out: &Output,
 ) -> Result<(), Failure> {
@@ -187,6 +191,7 @@ fn record(
         let run = Run { gstreamer, line: &line, names: &args.names, address: None, frames: left, lasts: None };
         let mut after = After::new(&wires);
         let outcome = run.run(out, |ours, counts| {
+            lost.tell(out);
             progress(counts, plan, sum, out);
             after.look(args, ours)
         })?;
@@ -262,15 +267,16 @@ impl<'a> After<'a> {
             return None;
         }
         self.next = Instant::now() + LOOK_AFTER;
-        let look = |wire: &Wire, far| Wire::look_for(&wire.name, &args.geometry, Some(ours), far).ok().flatten();
-        let now: Vec<Option<Wire>> = self.wires.iter().map(|wire| look(wire, Look::Segments)).collect();
-        if Instant::now() >= self.next_processes {
+        let look = |wire: &Wire| Wire::look_for(&wire.name, &args.geometry, Look::Segments).ok().flatten();
+        let now: Vec<Option<Wire>> = self.wires.iter().map(look).collect();
+        // Of these nobody but the list of who has them open says that their program is no more.
+        let unsaid = |wire: &Wire| matches!(wire.protocol, Protocol::Raw | Protocol::Touch);
+        if Instant::now() >= self.next_processes && self.wires.iter().any(unsaid) {
             self.next_processes = Instant::now() + PROCESSES_AFTER;
-            for (wire, alone) in self.wires.iter().zip(&mut self.alone) {
-                // Of these nobody but the list of who has them open says that their program is no more.
-                if matches!(wire.protocol, Protocol::Raw | Protocol::Touch) {
-                    *alone = if look(wire, Look::Processes).is_none() { *alone + 1 } else { 0 };
-                }
+            // /proc is read once for all of them.
+            let there = all(Look::Processes);
+            for (wire, alone) in self.wires.iter().zip(&mut self.alone).filter(|(wire, _)| unsaid(wire)) {
+                *alone = if wire.is_among(&there, ours) { 0 } else { *alone + 1 };
             }
         }
         let gone = now.iter().zip(&self.alone).all(|(now, alone)| now.is_none() || *alone >= ALONE);

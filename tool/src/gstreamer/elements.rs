@@ -84,10 +84,11 @@ fn package_elsewhere(element: &str) -> &'static str {
         "srtsink" | "rtmp2sink" | "x265enc" | "av1enc" | "openh264enc" | "webrtcbin" | "svtav1enc" | "voaacenc" => {
             "gstreamer1.0-plugins-bad"
         }
-        "mp4mux" | "qtmux" | "matroskamux" | "flvmux" | "v4l2src" | "pulsesrc" | "videobox" | "rtph264pay" => {
+        "mp4mux" | "qtmux" | "matroskamux" | "flvmux" | "v4l2src" | "videobox" | "rtph264pay" => {
             "gstreamer1.0-plugins-good"
         }
         "avenc_aac" | "avenc_prores_ks" | "avenc_ffv1" => "gstreamer1.0-libav",
+        "pulsesrc" => "gstreamer1.0-pulseaudio",
         "rtspclientsink" => "gstreamer1.0-rtsp",
         "gst-play-1.0" => "gstreamer1.0-plugins-base-apps",
         "whipclientsink" | "whipsink" | "ndisink" => {

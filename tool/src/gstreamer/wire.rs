@@ -22,6 +22,8 @@ const USUAL_RATE: Ratio = Ratio { num: 60, den: 1 };
 pub struct Wire {
     /// Its name.
     pub name: String,
+    /// The same as lists have it.
+    pub listed: String,
     /// How it passes frames on.
     pub protocol: Protocol,
     /// Pixels in a row.
@@ -42,18 +44,19 @@ impl Wire {
     /// # Errors
     /// When it is there, and nothing says what its bytes are.
     pub fn look(name: &str, geometry: &Geometry) -> Result<Option<Self>, Failure> {
-        Self::look_for(name, geometry, None, Look::Processes)
+        Self::look_for(name, geometry, Look::Processes)
     }
 
-    /// The same, as far as `look` says; `ours` has it open, too, and counts for nobody.
+    /// The same, as far as `look` says.
     ///
     /// # Errors
     /// As above.
-    pub fn look_for(name: &str, geometry: &Geometry, ours: Option<u32>, look: Look) -> Result<Option<Self>, Failure> {
+    pub fn look_for(name: &str, geometry: &Geometry, look: Look) -> Result<Option<Self>, Failure> {
         let there = named(name, look);
-        let Some(found) = there.iter().find(|found| is_there(found, ours)) else { return Ok(None) };
+        let Some(found) = there.iter().find(|found| found.state != State::Stale) else { return Ok(None) };
         let wire = |width, height, has_alpha, bits| Self {
             name: name.to_owned(),
+            listed: found.name.clone(),
             protocol: found.protocol(),
             width,
             height,
@@ -106,6 +109,19 @@ impl Wire {
         Ok(None)
     }
 
+    /// Whether `there`, a list of all buffers with their users, has it with somebody who may write it. Of raw bytes all that
+    /// tells is who has them open, among whom `ours` is nobody.
+    pub fn is_among(&self, there: &[Found], ours: u32) -> bool {
+        let only_ours = |found: &Found| {
+            found.protocol() == Protocol::Raw
+                && found.users_are_all
+                && !found.users.is_empty()
+                && found.users.iter().all(|user| user.pid == ours)
+        };
+        let same = |found: &&Found| found.name == self.listed && found.protocol() == self.protocol;
+        there.iter().filter(same).any(|found| found.state != State::Stale && !only_ours(found))
+    }
+
     /// The element that reads it.
     pub fn source(&self, geometry: &Geometry) -> Line {
         let element = if self.protocol == Protocol::CudaLink { "tdcudaipcsrc" } else { "tdshmsrc" };
@@ -142,13 +158,6 @@ fn order(order: Order) -> &'static str {
         Order::Rgba => "rgba",
         Order::Bgra => "bgra",
     }
-}
-
-/// Whether somebody is there to write it. Of raw bytes all that tells is who has them open.
-fn is_there(found: &Found, ours: Option<u32>) -> bool {
-    let only_ours =
-        || found.users_are_all && !found.users.is_empty() && found.users.iter().all(|user| Some(user.pid) == ours);
-    found.state != State::Stale && !(found.protocol() == Protocol::Raw && ours.is_some() && only_ours())
 }
 
 /// What to say of a buffer that is not there.

@@ -11,6 +11,7 @@ mod name;
 mod peer;
 mod playing;
 mod recording;
+mod sound;
 mod streaming;
 mod there;
 

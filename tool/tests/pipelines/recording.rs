@@ -226,3 +226,22 @@ fn an_older_part_is_stepped_over_and_an_older_first_file_refused() {
     assert!(status.success(), "{status}: {heard:?}");
     assert_eq!(std::fs::read(folder.join("a-002.mp4")).expect("it is there"), b"older");
 }
+
+#[test]
+fn alpha_that_is_dropped_is_said_of_where_it_varies_and_nowhere_else() {
+    let folder = folder("alpha");
+    for (more, warns) in [(None, false), (Some("alpha"), true)] {
+        let name = Name::new(more.unwrap_or("opaque"));
+        let mut sender = python("sender.py", &[&[&*name, "320", "180", "30"], more.as_slice()].concat());
+        sender.hear("sending", PATIENCE);
+        let _sender = Sender(Some(sender));
+        let file = format!("{warns}.mp4");
+        let args = ["record", &name, "--fps", "30", "-o", &file, "-d", "2", "--audio", "none"];
+        let (text, code) = told(&tdlink(&folder, &args));
+        assert_eq!((code, text.contains("alpha varies")), (Some(0), warns), "{text}");
+        let file = format!("{warns}.mkv");
+        let args = ["record", &name, "--fps", "30", "-o", &file, "-d", "1", "--audio", "none", "--alpha"];
+        let (text, code) = told(&tdlink(&folder, &args));
+        assert_eq!((code, text.contains("its alpha")), (Some(0), false), "{text}");
+    }
+}

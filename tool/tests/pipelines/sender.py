@@ -2,6 +2,7 @@
 """Sends pictures that say when they were made: sixteen columns, black or white, are a number, the topmost column left.
 
     sender.py NAME WIDTH HEIGHT FPS        numbers are frames since the time that it prints, by the monotonic clock
+    sender.py NAME WIDTH HEIGHT FPS alpha  the same, its upper half being half transparent
     sender.py NAME WIDTH HEIGHT FPS COUNT  lossless: numbers 0 to COUNT - 1, as fast as the reader takes them
 
 The topmost eighth is red, the lowest blue. A line "resize WIDTH HEIGHT" changes the size in place, "end" ends it.
@@ -28,6 +29,8 @@ def picture(number, width, height):
     frame[: height // 8] = (255, 0, 0, 255)
     frame[-(height // 8) :] = (0, 0, 255, 255)
     frame[..., 3] = 255
+    if varying:
+        frame[: height // 2, :, 3] = 128
     return frame
 
 
@@ -64,7 +67,8 @@ def live(name, width, height, fps):
 
 
 name, width, height, fps = sys.argv[1], *map(int, sys.argv[2:5])
-if len(sys.argv) > 5:
+varying = sys.argv[5:] == ["alpha"]
+if len(sys.argv) > 5 and not varying:
     lossless(name, width, height, fps, int(sys.argv[5]))
 else:
     live(name, width, height, fps)

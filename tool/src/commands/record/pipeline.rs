@@ -99,8 +99,8 @@ impl Plan {
                 wire.protocol.word(),
                 self.encoder()
             ));
-            if wire.has_alpha && !args.alpha {
-                out.note(format_args!("{}: its alpha is not recorded; --alpha keeps it", wire.name));
+            if wire.has_alpha && !args.alpha && args.offline {
+                out.note(format_args!("{}: its alpha, if it varies, is not recorded; --alpha keeps it", wire.name));
             }
             if wire.bits > 8 && args.depth.is_none() && args.codec.is_none() {
                 out.note(format_args!(
