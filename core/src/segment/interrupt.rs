@@ -15,50 +15,63 @@ pub fn interrupt(pid: u32) -> io::Result<()> {
     Ok(rustix::process::kill_process(pid, rustix::process::Signal::INT)?)
 }
 
-/// Sends CTRL_BREAK to the process group that `pid` leads: in this console, or, where this process has none, in the one
-/// that the group's first process has (`CREATE_NO_WINDOW` gives it one that nobody sees). (Unix: `SIGINT` to the process.)
+/// Sends CTRL_BREAK to the process group that `pid` leads, in this console; or, where this process has none, CTRL_C to all
+/// in the console that `pid` has (`CREATE_NO_WINDOW` gives it one that nobody sees). This process and those that it
+/// starts no longer hear CTRL_C then, until [`hear_interrupts`]. (Unix: `SIGINT` to the process.)
 ///
 /// # Errors
 /// The system's: there is no such group, or it has no console either.
 #[cfg(windows)]
 pub fn interrupt(pid: u32) -> io::Result<()> {
-    use windows_sys::Win32::System::Console::{AttachConsole, FreeConsole};
+    use windows_sys::Win32::System::Console::{AttachConsole, CTRL_BREAK_EVENT, CTRL_C_EVENT, FreeConsole};
 
     if pid == 0 {
         // That would be everybody in the console.
         return Err(io::ErrorKind::InvalidInput.into());
     }
     if has_console() {
-        return break_group(pid);
+        return send(CTRL_BREAK_EVENT, pid);
     }
     // SAFETY: FACT: AttachConsole takes a number and touches no memory of ours.
-    if unsafe { AttachConsole(pid) } == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let broken = break_group(pid);
+    done(unsafe { AttachConsole(pid) })?;
+    // We are in that console, too, for as long as it takes.
+    let sent = hear_ctrl_c(false).and_then(|()| send(CTRL_C_EVENT, 0));
     // SAFETY: FACT: FreeConsole takes nothing and touches no memory of ours. The console is the one attached above.
-    if unsafe { FreeConsole() } == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    broken
+    done(unsafe { FreeConsole() })?;
+    sent
 }
 
 #[cfg(windows)]
-fn break_group(pid: u32) -> io::Result<()> {
-    use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, GenerateConsoleCtrlEvent};
-
+fn send(event: u32, group: u32) -> io::Result<()> {
     // SAFETY: FACT: GenerateConsoleCtrlEvent takes two numbers and touches no memory of ours.
-    let done = unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, pid) };
-    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    done(unsafe { windows_sys::Win32::System::Console::GenerateConsoleCtrlEvent(event, group) })
+}
+
+#[cfg(windows)]
+fn hear_ctrl_c(heard: bool) -> io::Result<()> {
+    // SAFETY: FACT: without a handler SetConsoleCtrlHandler sets whether CTRL_C is ignored; it touches no memory of ours.
+    done(unsafe { windows_sys::Win32::System::Console::SetConsoleCtrlHandler(None, i32::from(!heard)) })
+}
+
+#[cfg(windows)]
+fn done(answer: i32) -> io::Result<()> {
+    if answer == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Whether this process has a console, seen or unseen, which its children share.
 #[cfg(windows)]
 pub fn has_console() -> bool {
-    use windows_sys::Win32::System::Console::GetConsoleCP;
-
     // SAFETY: FACT: GetConsoleCP takes nothing and touches no memory of ours; it is 0 without a console.
-    unsafe { GetConsoleCP() != 0 }
+    unsafe { windows_sys::Win32::System::Console::GetConsoleCP() != 0 }
+}
+
+/// Programs that are started from now on hear CTRL_C: they inherit whether we do.
+///
+/// # Errors
+/// The system's.
+#[cfg(windows)]
+pub fn hear_interrupts() -> io::Result<()> {
+    hear_ctrl_c(true)
 }
 
 #[cfg(test)]

@@ -70,9 +70,9 @@ pub(crate) fn directory() -> &'static std::path::Path {
 }
 #[cfg(target_os = "linux")]
 pub(crate) use holders::{producer_among, used_by_others, users};
-#[cfg(windows)]
-pub use interrupt::has_console;
 pub use interrupt::interrupt;
+#[cfg(windows)]
+pub use interrupt::{has_console, hear_interrupts};
 #[cfg(windows)]
 pub use job::Job;
 #[cfg(all(windows, any(test, feature = "test-util")))]

@@ -60,20 +60,14 @@ impl Child {
     /// When it does not start.
     pub fn start(command: Command) -> Result<Self, Trouble> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let mut command = Leash::fit(command);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = match command.spawn() {
-            Ok(process) => process,
-            Err(source) => return Err(Trouble::Start { program, source }),
-        };
-        let leash = match Leash::hold(&mut process) {
-            Ok(leash) => leash,
-            Err(source) => {
-                let _ = process.kill();
-                let _ = process.wait();
-                return Err(Trouble::Start { program, source });
-            }
-        };
+        let failed = |source| Trouble::Start { program: program.clone(), source };
+        let mut command = Leash::fit(command).map_err(failed)?;
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+        let leash = Leash::hold(&mut process).map_err(|source| {
+            let _ = process.kill();
+            let _ = process.wait();
+            failed(source)
+        })?;
         let (sender, said) = mpsc::channel();
         let readers = [
             process.stdout.take().map(|pipe| listen(pipe, sender.clone())),

@@ -29,7 +29,10 @@ exec "$0" "$@" 3<&- </dev/null"#;
 #[cfg(unix)]
 impl Leash {
     /// The same command for a process that can be held, in a process group of its own.
-    pub fn fit(command: Command) -> Command {
+    ///
+    /// # Errors
+    /// The system's, on Windows.
+    pub fn fit(command: Command) -> std::io::Result<Command> {
         use std::os::unix::process::CommandExt;
 
         let mut held = Command::new("/bin/sh");
@@ -41,10 +44,13 @@ impl Leash {
             };
         }
         held.process_group(0).stdin(Stdio::piped());
-        held
+        Ok(held)
     }
 
     /// Holds a process of such a command.
+    ///
+    /// # Errors
+    /// The system's, on Windows.
     pub fn hold(process: &mut Child) -> std::io::Result<Self> {
         Ok(Self { pipe: process.stdin.take() })
     }
@@ -62,19 +68,32 @@ impl Drop for Leash {
 
 #[cfg(windows)]
 impl Leash {
-    /// The same command in a process group of its own, which can be sent a CTRL_BREAK alone. Where we have no console to
-    /// send it in, the process has one that nobody sees.
-    pub fn fit(mut command: Command) -> Command {
+    /// The same command for a process that can be sent an interrupt alone: in a process group of its own; or, where we have
+    /// no console to send it in, with a console of its own that nobody sees.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn fit(mut command: Command) -> std::io::Result<Command> {
         use std::os::windows::process::CommandExt;
+
+        use tdlink_core::segment::{has_console, hear_interrupts};
 
         const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
         const CREATE_NO_WINDOW: u32 = 0x0800_0000;
-        let unseen = if tdlink_core::segment::has_console() { 0 } else { CREATE_NO_WINDOW };
-        command.creation_flags(CREATE_NEW_PROCESS_GROUP | unseen).stdin(Stdio::null());
-        command
+        if has_console() {
+            command.creation_flags(CREATE_NEW_PROCESS_GROUP);
+        } else {
+            hear_interrupts()?;
+            command.creation_flags(CREATE_NO_WINDOW);
+        }
+        command.stdin(Stdio::null());
+        Ok(command)
     }
 
     /// Holds a process of such a command.
+    ///
+    /// # Errors
+    /// The system's, on Windows.
     pub fn hold(process: &mut Child) -> std::io::Result<Self> {
         let job = tdlink_core::segment::Job::new()?;
         match job.add(process) {
