@@ -77,6 +77,7 @@ const ITEMS: &[Item] = &[
     item(Need::Media, Probe::Element("shmsink"), "gstreamer1.0-plugins-bad", "shmsink"),
     item(Need::Media, Probe::Element("x264enc"), "gstreamer1.0-plugins-ugly", "x264enc"),
     item(Need::Media, Probe::Element("avdec_h264"), "gstreamer1.0-libav", "avdec_h264, avenc_aac"),
+    item(Need::Media, Probe::Program("glslangValidator"), "glslang-tools", "compiles the test card's shader"),
     item(Need::Python, Probe::Program("/usr/bin/python3"), "python3", "the stand-in for TouchDesigner"),
     item(Need::Python, Probe::Numpy, "python3-numpy", "its arrays"),
     item(Need::PythonGst, Probe::PythonGst, "python3-gst-1.0", "GStreamer's bindings for Python"),
