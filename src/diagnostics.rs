@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the core says by `tracing` becomes GStreamer's debug log, category `tdlink`.
+//! What the core says by `tracing` becomes GStreamer's debug log, category `tdlink`: events, and spans when they are
+//! over. (`GST_DEBUG=tdlink:5` has what happens now and then, attach, resize, detach; `tdlink:6` each wait, copy and
+//! publication, too.)
 
 use std::{
+    collections::BTreeMap,
     fmt::{self, Write},
-    sync::LazyLock,
+    sync::{
+        LazyLock, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 use gst::prelude::*;
@@ -11,6 +18,7 @@ use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     span,
+    subscriber::Interest,
 };
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -25,31 +33,84 @@ pub fn forward_to_gstreamer() {
     }
 }
 
+/// Spans that are open, by their identity. Only those that somebody listens to.
+static SPANS: Mutex<BTreeMap<u64, Open>> = Mutex::new(BTreeMap::new());
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A span, and since when it is one.
+struct Open {
+    metadata: &'static Metadata<'static>,
+    text: Text,
+    begun: Instant,
+    handles: usize,
+}
+
 struct Forward;
 
+/// LOG is the category's level 6, and has what each frame goes through.
 fn level(metadata: &Metadata<'_>) -> gst::DebugLevel {
     match *metadata.level() {
         Level::ERROR => gst::DebugLevel::Error,
         Level::WARN => gst::DebugLevel::Warning,
         Level::INFO => gst::DebugLevel::Info,
         Level::DEBUG => gst::DebugLevel::Debug,
-        Level::TRACE => gst::DebugLevel::Trace,
+        Level::TRACE => gst::DebugLevel::Log,
+    }
+}
+
+fn open(id: &span::Id, change: impl FnOnce(&mut Open)) {
+    let mut spans = SPANS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(span) = spans.get_mut(&id.into_u64()) {
+        change(span);
     }
 }
 
 impl Subscriber for Forward {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("tdlink") && CAT.above_threshold(level(metadata))
+    /// Asked each time: the category's level may change while the program runs.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if metadata.target().starts_with("tdlink") { Interest::sometimes() } else { Interest::never() }
     }
 
-    // The core uses events alone: spans need an identity and nothing more.
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        CAT.above_threshold(level(metadata)) && metadata.target().starts_with("tdlink")
     }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut text = Text::default();
+        attributes.record(&mut text);
+        let open = Open { metadata: attributes.metadata(), text, begun: Instant::now(), handles: 1 };
+        SPANS.lock().unwrap_or_else(PoisonError::into_inner).insert(id, open);
+        span::Id::from_u64(id)
+    }
+
+    fn record(&self, id: &span::Id, values: &span::Record<'_>) {
+        open(id, |span| values.record(&mut span.text));
+    }
+
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
     fn enter(&self, _: &span::Id) {}
     fn exit(&self, _: &span::Id) {}
+
+    fn clone_span(&self, id: &span::Id) -> span::Id {
+        open(id, |span| span.handles += 1);
+        id.clone()
+    }
+
+    /// A span is told of when it is over: what it was about, what came of it, and what it took.
+    fn try_close(&self, id: span::Id) -> bool {
+        open(&id, |span| span.handles -= 1);
+        let mut spans = SPANS.lock().unwrap_or_else(PoisonError::into_inner);
+        if spans.get(&id.into_u64()).is_none_or(|span| span.handles > 0) {
+            return false;
+        }
+        let Some(Open { metadata, text, begun, .. }) = spans.remove(&id.into_u64()) else { return false };
+        // A log function of the application's may do what it likes.
+        drop(spans);
+        let took = begun.elapsed().as_micros();
+        gst::log_with_level!(CAT, level(metadata), "{}{} took-us={took}", metadata.name(), text.0);
+        true
+    }
 
     fn event(&self, event: &Event<'_>) {
         let mut text = Text::default();

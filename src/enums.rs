@@ -57,6 +57,16 @@ choices! {
 }
 
 choices! {
+    /// Where `tdshmsink` puts row 0 on the wire.
+    SinkOrigin("GstTdShmSinkOrigin") {
+        #[default]
+        Auto = ("auto", "Auto: bottom-left for one slot and for touch, as TouchDesigner has it, top-left for a ring"),
+        BottomLeft = ("bottom-left", "Bottom-left: row 0 is the bottom row, as in TouchDesigner"),
+        TopLeft = ("top-left", "Top-left: row 0 is the top row, as in image files and most Python code"),
+    }
+}
+
+choices! {
     /// Type of one sample on the wire, as the sink writes it.
     SinkSampleType("GstTdLinkSinkSampleType") {
         #[default]
@@ -220,6 +230,17 @@ choices! {
 }
 
 impl Origin {
+    /// The origin on the wire; `auto` being `default`.
+    pub fn or(self, default: frame::Origin) -> frame::Origin {
+        match self {
+            Self::Auto => default,
+            Self::BottomLeft => frame::Origin::BottomLeft,
+            Self::TopLeft => frame::Origin::TopLeft,
+        }
+    }
+}
+
+impl SinkOrigin {
     /// The origin on the wire; `auto` being `default`.
     pub fn or(self, default: frame::Origin) -> frame::Origin {
         match self {

@@ -96,7 +96,12 @@ fn frames_on_the_gpu_are_arrays_and_arrays_are_frames() {
 #[test]
 fn a_model_between_two_buffers_reads_one_and_writes_the_other() {
     let (from, to) = (Name::new("between-from"), Name::new("between-to"));
-    let (writer, feed) = ring::fed(&from, &ring::info(VideoFormat::Rgba, 16, 8), "slots=4");
+    // Not what RGBA is taken for where nobody says: it must come through.
+    let colorimetry = "1:1:5:1".parse::<gst_video::VideoColorimetry>().expect("full range, BT.709");
+    let info = ring::info(VideoFormat::Rgba, 16, 8);
+    let info = gst_video::VideoInfo::builder(VideoFormat::Rgba, 16, 8).fps(info.fps()).colorimetry(&colorimetry);
+    let info = info.build().expect("a valid format");
+    let (writer, feed) = ring::fed(&from, &info, "slots=4");
     let (reader, recorder) = ring::source(&format!("shm-name={to} on-disconnect=eos"));
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new(PYTHON);
@@ -105,7 +110,6 @@ fn a_model_between_two_buffers_reads_one_and_writes_the_other() {
         command.env("PYTHONPATH", root.join("python"));
         command
     });
-    let info = ring::info(VideoFormat::Rgba, 16, 8);
     let pixel = [10u8, 20, 30, 255];
     let mut ended = false;
     // Frames go on until the program has seen its forty: it takes the newest.
@@ -115,6 +119,8 @@ fn a_model_between_two_buffers_reads_one_and_writes_the_other() {
         ended.then_some(())
     });
     reader.wait_eos(PATIENCE);
+    let caps = recorder.caps().pop().expect("frames came");
+    assert_eq!(caps.structure(0).and_then(|caps| caps.get::<String>("colorimetry").ok()).as_deref(), Some("1:1:5:1"));
     let pictures = recorder.pictures();
     let negative = u32::from_le_bytes([245, 235, 225, 255]);
     let seen = pictures.iter().filter(|picture| !picture.is_gap() && picture.number() == negative).count();

@@ -55,3 +55,20 @@ fn what_the_sink_renders_is_what_the_receiver_shows_and_only_when_it_is_new() {
     python.wait(PATIENCE);
     run.stop();
 }
+
+#[test]
+fn a_sender_takes_away_what_it_made_and_nothing_that_it_only_attached_to() {
+    let (theirs, own) = (Name::new("script-theirs"), Name::new("script-own"));
+    let mut owner = Peer::python("writer.py");
+    owner.ask(&format!("create {theirs} 160"));
+    let mut python = Peer::python("script_tops.py");
+    python.ask(&format!("send {theirs} 1 8 5"));
+    python.ask(&format!("send {own} 1 8 5"));
+    assert!(theirs.path().exists(), "another name was typed, and the old buffer is another program's");
+    python.ask(&format!("send {theirs} 2 8 5"));
+    assert!(!own.path().exists(), "its own goes with the name");
+    python.ask("end");
+    python.wait(PATIENCE);
+    assert!(theirs.path().exists(), "neither the end nor Python's own clearing up takes it away");
+    owner.ask(&format!("unlink {theirs}"));
+}

@@ -14,6 +14,9 @@ import argparse
 import numpy as np
 
 
+SAID = ("order", "padding", "alpha", "fps", "max_fps", "pixel_aspect", "colorimetry")
+
+
 def model(picture):
     """Stands in for yours: (height, width, channels), uint8, row 0 on top. This one is a negative; alpha stays."""
     result = picture.copy()
@@ -30,17 +33,22 @@ def main():
 
     import tdlink
 
-    writer, count = None, 0
+    writer, described, count = None, None, 0
     try:
         for frame in tdlink.Reader(options.source):
             about = frame.description
             if about.sample != "|u1":
                 raise SystemExit("frames of %s: this example knows 8 bits" % about.sample)
+            # Everything that is said of the pixels stays true of what the model makes of them; rows come from the top.
+            said = {what: getattr(about, what) for what in SAID}
             if writer is None:
-                writer = tdlink.Writer(options.target, *frame.size, about.channels, order=about.order, fps=about.fps)
-            elif frame.size != (writer.description.width, writer.description.height):
-                writer.describe(*frame.size, about.channels, order=about.order, fps=about.fps)
-            writer.publish(np.ascontiguousarray(model(frame.array)), pts=frame.pts, duration=frame.duration)
+                writer = tdlink.Writer(options.target, *frame.size, about.channels, **said)
+            elif (frame.size, about.channels, said) != described:
+                writer.describe(*frame.size, about.channels, **said)
+            described = (frame.size, about.channels, said)
+            picture = np.ascontiguousarray(model(frame.array))
+            times = {"pts": frame.pts, "duration": frame.duration, "offset": frame.offset}
+            writer.publish(picture, flags=frame.flags, **times)
             frame.release()
             count += 1
             if count == options.frames:

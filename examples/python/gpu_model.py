@@ -34,34 +34,47 @@ def main():
     Gst.init(None)
     device = "video/x-raw(memory:CUDAMemory),format=RGBA"
     reading = Gst.parse_launch("tdcudaipcsrc name=end ! %s ! appsink name=app max-buffers=1 drop=true sync=false" % device)
-    file = "t. ! queue ! nvh264enc ! h264parse ! mp4mux ! filesink name=file" if options.record else ""
+    # In fragments, so that a file whose recorder is killed can be played to its last second.
+    file = "t. ! queue ! nvh264enc ! h264parse ! mp4mux fragment-duration=1000 streamable=true ! filesink name=file"
     writing = Gst.parse_launch("appsrc name=app format=time is-live=true do-timestamp=true ! tee name=t ! queue ! "
-                               "tdcudaipcsink name=end sync=false %s" % file)  # fmt: skip
+                               "tdcudaipcsink name=end sync=false %s" % (file if options.record else ""))  # fmt: skip
     reading.get_by_name("end").set_property("shm-name", options.source)
     writing.get_by_name("end").set_property("shm-name", options.target)
     if options.record:
         writing.get_by_name("file").set_property("location", options.record)
-    for pipeline in (reading, writing):
+    pipelines = {"reading": reading, "writing": writing}
+    for pipeline in pipelines.values():
         tdlink.gst.use_primary_context(pipeline)  # PyTorch's
         pipeline.set_state(Gst.State.PLAYING)
     sink, source, caps = reading.get_by_name("app"), writing.get_by_name("app"), None
+    ends = Gst.MessageType.ERROR | Gst.MessageType.EOS
     try:
         while True:
-            sample = sink.emit("pull-sample")
+            # Errors are told on a pipeline's bus, while nothing comes out of it any more.
+            for which, pipeline in pipelines.items():
+                message = pipeline.get_bus().pop_filtered(ends)
+                if message is not None and message.type == Gst.MessageType.ERROR:
+                    raise SystemExit("%s: %s" % (which, message.parse_error()[0].message))
+            sample = sink.emit("try-pull-sample", 200 * Gst.MSECOND)
             if sample is None:
-                break
+                if sink.get_property("eos"):
+                    break
+                continue
             if caps is None or not caps.is_equal(sample.get_caps()):
                 caps = sample.get_caps()
                 source.set_property("caps", caps)
             picture = torch.as_tensor(tdlink.gst.cuda_array(sample), device="cuda")
             result = model(picture).contiguous()
             torch.cuda.current_stream().synchronize()
-            source.emit("push-buffer", tdlink.gst.cuda_buffer(result, caps))
+            if source.emit("push-buffer", tdlink.gst.cuda_buffer(result, caps)) != Gst.FlowReturn.OK:
+                continue  # the bus says why
     except KeyboardInterrupt:
-        source.emit("end-of-stream")
-        writing.get_bus().timed_pop_filtered(10 * Gst.SECOND, Gst.MessageType.EOS | Gst.MessageType.ERROR)
+        pass
     finally:
+        # However it ends, the file is closed when its end has come through.
         reading.set_state(Gst.State.NULL)
+        source.emit("end-of-stream")
+        writing.get_bus().timed_pop_filtered(10 * Gst.SECOND, ends)
         writing.set_state(Gst.State.NULL)
 
 

@@ -6,12 +6,14 @@ Make a Script TOP, connect a TOP to it, put this text into its callbacks DAT, pu
 Name on the page "Shared Memory". Then: tdshmsrc shm-name=NAME width=… height=… channels=4
 """
 
+import sys
 import zlib
-from multiprocessing import shared_memory
+from multiprocessing import resource_tracker, shared_memory
 
 import numpy as np
 
 buffer = None
+made = False  # here, and not by another program, whose it stays
 seen = None
 
 
@@ -21,22 +23,39 @@ def onSetupParameters(scriptOp):
 
 
 def ready(name, size):
-    """The buffer of this name and size. One of the same size that somebody left is used on."""
-    global buffer, seen
+    """The buffer of this name and size. One of the same size that somebody left is used on, and is not taken away."""
+    global buffer, made, seen
     if buffer is not None and (buffer.name.lstrip("/") != name or buffer.size < size):
-        buffer.close()
-        buffer.unlink()
-        buffer = None
+        let_go()
     if buffer is None:
         seen = None
         try:
-            buffer = shared_memory.SharedMemory(name=name, create=True, size=size)
+            buffer, made = shared_memory.SharedMemory(name=name, create=True, size=size), True
         except FileExistsError:
-            buffer = shared_memory.SharedMemory(name=name)
+            buffer, made = attach(name), False
             if buffer.size < size:
-                found, buffer = buffer.size, None
+                found = buffer.size
+                let_go()
                 raise RuntimeError("the buffer %r has %d bytes, a picture %d: choose another name" % (name, found, size))
     return buffer
+
+
+def attach(name):
+    """Opens the buffer without becoming its owner."""
+    if sys.version_info >= (3, 13):
+        return shared_memory.SharedMemory(name=name, track=False)
+    found = shared_memory.SharedMemory(name=name)
+    if sys.platform != "win32":
+        resource_tracker.unregister(found._name, "shared_memory")
+    return found
+
+
+def let_go():
+    global buffer
+    buffer.close()
+    if made:
+        buffer.unlink()
+    buffer = None
 
 
 def onCook(scriptOp):
@@ -54,8 +73,5 @@ def onCook(scriptOp):
 
 
 def onDestroy():
-    global buffer
     if buffer is not None:
-        buffer.close()
-        buffer.unlink()
-        buffer = None
+        let_go()

@@ -15,7 +15,7 @@ use tdlink_core::{
 };
 
 use crate::{
-    enums::{Delivery, Origin, SinkChannelOrder, SinkProtocol, SinkSampleType, TouchHeader},
+    enums::{Delivery, SinkChannelOrder, SinkOrigin, SinkProtocol, SinkSampleType, TouchHeader},
     spec,
 };
 
@@ -35,7 +35,7 @@ pub struct Settings {
     pub lossless_timeout_ms: u32,
     /// 0: as many as help.
     pub copy_threads: u32,
-    pub origin: Origin,
+    pub origin: SinkOrigin,
     pub sample_type: SinkSampleType,
     /// 0: the caps'.
     pub channels: u8,
@@ -56,7 +56,7 @@ impl Default for Settings {
             delivery: Delivery::Latest,
             lossless_timeout_ms: 2000,
             copy_threads: 0,
-            origin: Origin::Auto,
+            origin: SinkOrigin::Auto,
             sample_type: SinkSampleType::Auto,
             channels: 0,
             channel_order: SinkChannelOrder::Auto,

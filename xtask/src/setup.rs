@@ -80,6 +80,7 @@ const ITEMS: &[Item] = &[
     item(Need::Media, Probe::Program("pulseaudio"), "pulseaudio", "a sound server of a test's own"),
     item(Need::Media, Probe::Program("pacat"), "pulseaudio-utils", "plays to it"),
     item(Need::Media, Probe::Element("avdec_h264"), "gstreamer1.0-libav", "avdec_h264, avenc_aac"),
+    item(Need::Media, Probe::Program("glslangValidator"), "glslang-tools", "compiles the test card's shader"),
     item(Need::Python, Probe::Program("/usr/bin/python3"), "python3", "the stand-in for TouchDesigner"),
     item(Need::Python, Probe::Numpy, "python3-numpy", "its arrays"),
     item(Need::PythonGst, Probe::PythonGst, "python3-gst-1.0", "GStreamer's bindings for Python"),

@@ -62,12 +62,13 @@ pub fn alpha(patch: u32) -> f32 {
     (PATCHES - 1 - patch) as f32 / (PATCHES - 1) as f32
 }
 
-/// The whole card, top row first, R G B A as floats, `width` × `height` pixels.
+/// The whole card, top row first, R G B A as floats, `width` × `height` pixels. A pixel is of the cell in which its middle
+/// lies, as in the shader: where a size is no multiple of the cells, both have their edges in the same places.
 pub fn draw(width: u32, height: u32, number: u16) -> Vec<[f32; 4]> {
-    let row = |y: u32| {
-        let cells = (u64::from(y) * u64::from(ROWS) / u64::from(height.max(1))) as u32;
-        (0..width).map(move |x| cell((u64::from(x) * u64::from(COLUMNS) / u64::from(width)) as u32, cells, number))
+    let of = |at: u32, size: u32, cells: u32| {
+        ((2 * u64::from(at) + 1) * u64::from(cells) / (2 * u64::from(size.max(1)))) as u32
     };
+    let row = |y: u32| (0..width).map(move |x| cell(of(x, width, COLUMNS), of(y, height, ROWS), number));
     (0..height).flat_map(row).collect()
 }
 

@@ -2,10 +2,11 @@
 //! Each fault of the test card, injected into the bytes that another program holds, and named by `doctor`.
 
 use std::fs;
+use std::process::Command;
 
 use super::list::shared_memory;
 use super::name::Name;
-use super::{json, said, tdlink, testcard};
+use super::{Scratch, json, said, tdlink, testcard};
 
 const WIDTH: usize = 320;
 const HEIGHT: usize = 180;
@@ -169,4 +170,29 @@ fn the_shader_has_the_cards_own_numbers() {
     for wanted in ["TDOutputSwizzle", "45800u", "53607u", "vec4(1.0, 0.5, 0.25,", "vUV.s * 16.0"] {
         assert!(text.contains(wanted), "{wanted:?} is missing:\n{text}");
     }
+}
+
+/// What TouchDesigner puts in front of a pixel shader, as far as the card uses it.
+const PRELUDE: &str = "\
+#version 460 core
+layout(location = 0) in vec3 vUV;
+vec4 TDOutputSwizzle(vec4 color)
+{
+    return color;
+}
+";
+
+/// By Khronos' reference compiler.
+#[test]
+fn the_shader_compiles_behind_what_touchdesigner_puts_in_front_of_it() {
+    let file = Scratch::new("card.frag");
+    // Vulkan, which TouchDesigner uses now, wants places for what TouchDesigner's own compiler places by itself.
+    let text = said(&["testcard", "--glsl"]);
+    std::fs::write(&file.0, format!("{PRELUDE}{text}")).unwrap();
+    let check = || Command::new("glslangValidator").args(["-l", file.text()]).output();
+    let compiled = check().expect("glslangValidator starts: `cargo xtask setup` installs it (Debian: glslang-tools)");
+    assert!(compiled.status.success(), "{}\n{text}", String::from_utf8_lossy(&compiled.stdout));
+    // The same compiler refuses what is wrong.
+    std::fs::write(&file.0, format!("{PRELUDE}{}", text.replace("vec4 color;", "vec4 colour;"))).unwrap();
+    assert!(!check().expect("it started before").status.success());
 }

@@ -14,7 +14,7 @@ use crate::run::{self, Companion, Outcome, Trouble, say};
 use crate::setup::{self, Need};
 use crate::test;
 
-/// The tests of the plugin and the core that want a CUDA driver, ignored or not: this lane has one.
+/// The tests of the plugin, the tool and the core that want a CUDA driver, ignored or not: this lane has one.
 const WANT_A_DRIVER: &str = "binary(~cuda)";
 
 /// The emulated driver by itself, through ctypes, and under this machine's GStreamer.
@@ -106,7 +106,7 @@ pub fn cuda() -> Outcome {
     setup::ensure(&[Need::PythonGst])?;
     let settings = settings(&libraries()?);
     // Chosen by the filter and not by `--package`, which would have what we depend on built anew, with fewer features.
-    let ours = "(package(tdlink-core) | package(gst-plugin-tdlink))";
+    let ours = "(package(tdlink-core) | package(gst-plugin-tdlink) | package(tdlink))";
     nextest(&format!("{ours} & ({WANT_A_DRIVER} | binary(python_gst))"), &settings)
 }
 

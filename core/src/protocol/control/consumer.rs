@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tracing::field::{Empty, debug};
+
 use super::description::Description;
 use super::layout::{
     HEADER_BYTES, Header, LayoutError, ROWS, SLOT_BYTES, SLOT_SEQUENCE, STATE_CLOSED, STATE_EOS, STATE_SUPERSEDED,
@@ -113,6 +115,7 @@ impl Consumer {
     /// pixels that are not those under the name ([`ConsumeError::Elsewhere`]: another program made its own, which is to
     /// be read without a control segment), no row, or a segment that this program cannot read.
     pub fn attach(name: &SegmentName, options: &AttachOptions, interrupt: Interrupt) -> Result<Self, ConsumeError> {
+        let _span = tracing::debug_span!("attach", protocol = "control", %name).entered();
         let mut elsewhere = 0;
         for _ in 0..TRIES {
             match Self::try_attach(name, options, &interrupt)? {
@@ -219,6 +222,13 @@ impl Consumer {
     /// # Errors
     /// A segment was cut short, or says what cannot be; the system does not tell.
     pub fn wait_newer(&mut self, deadline: Option<Instant>) -> Result<Wait, ConsumeError> {
+        let span = tracing::trace_span!("wait", name = %self.link.name, came = Empty).entered();
+        let wait = self.wait_for_newer(deadline)?;
+        span.record("came", debug(wait));
+        Ok(wait)
+    }
+
+    fn wait_for_newer(&mut self, deadline: Option<Instant>) -> Result<Wait, ConsumeError> {
         let mut until = None;
         loop {
             if self.interrupt.is_raised() {
@@ -402,6 +412,7 @@ impl Consumer {
         match self.take()? {
             Take::Frame(slot) => {
                 let frame = Frame { info: slot.info, segment: slot.memory.segment(), offset: slot.memory.offset() };
+                let _span = copying(&self.link.name, &slot.info).entered();
                 let copied = copy(frame)?;
                 return Ok(Some((slot.info, copied)));
             }
@@ -417,6 +428,7 @@ impl Consumer {
             // What is read before the second look is nobody's word yet, an error neither.
             let info = self.info(slot, sequence);
             let copied = info.as_ref().ok().map(|info| {
+                let _span = copying(&self.link.name, info).entered();
                 copy(Frame { info: *info, segment: &self.pixels, offset: self.description.slot_offset(slot) })
             });
             if !ring::still_whole(words, slot, sequence) {
@@ -451,8 +463,14 @@ impl Consumer {
     }
 }
 
+/// A frame that is read where it lies.
+fn copying(name: &SegmentName, info: &FrameInfo) -> tracing::Span {
+    tracing::trace_span!("copy", %name, sequence = info.sequence, bytes = info.payload)
+}
+
 impl Drop for Consumer {
     fn drop(&mut self) {
+        tracing::debug!(protocol = "control", name = %self.link.name, skipped = self.skipped, torn = self.torn, "detach");
         // Slots that are still held keep the row, and must not keep anybody waiting for frames that nobody takes.
         self.link.took(u64::MAX, self.header.lossless);
     }

@@ -97,6 +97,11 @@ pub(super) struct Offer {
 }
 
 impl Offer {
+    /// The name.
+    pub(super) fn name(&self) -> &SegmentName {
+        &self.name
+    }
+
     /// Takes the names. How the control segment came to be ours is the second value.
     pub(super) fn new(
         name: &SegmentName,

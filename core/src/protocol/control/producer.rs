@@ -4,6 +4,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tracing::field::Empty;
+
 use super::description::{Description, FrameSpec};
 use super::offer::{Offer, Shared};
 use super::patience::Patience;
@@ -111,6 +113,9 @@ impl Producer {
         options: ProducerOptions,
         interrupt: Interrupt,
     ) -> Result<Self, ProduceError> {
+        let frame = spec.desc;
+        let _span =
+            tracing::debug_span!("attach", protocol = "control", %name, %frame, slots = options.slots).entered();
         let lossless_timeout = options.lossless_timeout;
         let (offer, acquired) = Offer::new(name, spec, options)?;
         let acquired = offer.raw_origin().unwrap_or(acquired);
@@ -141,7 +146,9 @@ impl Producer {
     /// # Errors
     /// A description that cannot be, and what segments can come to: then the old description stays in force.
     pub fn set_spec(&self, spec: FrameSpec) -> Result<(), ProduceError> {
-        self.inner.lock().set_spec(spec)
+        let mut offer = self.inner.lock();
+        let _span = tracing::debug_span!("resize", name = %offer.name(), frame = %spec.desc).entered();
+        offer.set_spec(spec)
     }
 
     /// Takes a slot for writing that is none of `except` (a mask of slots): of those that nobody uses, the one that was
@@ -290,7 +297,9 @@ impl Drop for Asleep<'_> {
 impl Drop for Producer {
     fn drop(&mut self) {
         if self.process.is_current() {
-            self.inner.lock().close();
+            let mut offer = self.inner.lock();
+            tracing::debug!(protocol = "control", name = %offer.name(), "detach");
+            offer.close();
         }
     }
 }
@@ -338,7 +347,11 @@ impl WriteSlot {
     /// The description has changed since it was acquired, the producer has gone or lost its name, `stamps` say a stride
     /// that does not fit, or a segment was cut short. The frame is not seen then.
     pub fn publish(mut self, stamps: Stamps) -> Result<u64, ProduceError> {
-        let sequence = self.inner.lock().publish(self.generation, self.slot, stamps)?;
+        let mut offer = self.inner.lock();
+        let span = tracing::trace_span!("publish", name = %offer.name(), slot = self.slot, sequence = Empty).entered();
+        let sequence = offer.publish(self.generation, self.slot, stamps)?;
+        span.record("sequence", sequence);
+        drop(offer);
         self.published = true;
         Ok(sequence)
     }

@@ -3,6 +3,8 @@
 
 use std::time::Instant;
 
+use tracing::field::{Empty, debug};
+
 use super::format::Description;
 use super::watch::{Published, Wait, Watch};
 use super::{ConsumeError, Interrupt};
@@ -63,6 +65,7 @@ impl Consumer {
         options: &OpenOptions,
         interrupt: Interrupt,
     ) -> Result<Self, ConsumeError> {
+        let _span = tracing::debug_span!("attach", protocol = "cuda-link", %name, device = context.device()).entered();
         let watch = Watch::attach(name, options, interrupt)?;
         let (description, slots) = open(&watch, context)?;
         Ok(Self {
@@ -123,7 +126,7 @@ impl Consumer {
     /// See [`Watch::wait_newer`] and [`Consumer::attach`]. This consumer is of no more use then.
     pub fn wait_newer(&mut self, deadline: Option<Instant>) -> Result<Wait, ConsumeError> {
         self.usable()?;
-        let wait = self.watch.wait_newer(deadline)?;
+        let wait = self.wait(deadline)?;
         match wait {
             Wait::Respec => {
                 // The old ones go when the new ones are there: what is in both stays open. If those do not open, nothing
@@ -149,6 +152,13 @@ impl Consumer {
         let Some(slot) = self.slots.get(published.slot as usize) else { return Ok(None) };
         let plane = plane(&slot.memory, &self.description)?;
         Ok(Some(Frame { published, plane, memory: slot.memory.clone() }))
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<Wait, ConsumeError> {
+        let span = tracing::trace_span!("wait", name = %self.watch.name(), came = Empty).entered();
+        let wait = self.watch.wait_newer(deadline)?;
+        span.record("came", debug(wait));
+        Ok(wait)
     }
 
     /// [`ConsumeError::NotReady`] once a generation could not be opened: attach again.
@@ -205,6 +215,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
+        tracing::debug!(protocol = "cuda-link", name = %self.watch.name(), skipped = self.skipped(), "detach");
         if self.dead {
             for event in self.slots.drain(..).filter_map(|slot| slot.event) {
                 event.abandon();

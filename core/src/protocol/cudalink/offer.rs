@@ -102,6 +102,11 @@ impl Offer {
         })
     }
 
+    /// The name.
+    pub(super) fn name(&self) -> &SegmentName {
+        &self.name
+    }
+
     /// How the name came to be ours.
     pub fn acquired(&self) -> Acquired {
         self.owned.origin()

@@ -4,6 +4,8 @@
 use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
+use tracing::field::Empty;
+
 use super::ProduceError;
 use super::format::Description;
 use super::layout::{MAX_SLOTS, SlotHandles};
@@ -86,6 +88,8 @@ impl Producer {
         options: &ProducerOptions,
     ) -> Result<Self, ProduceError> {
         let slots = options.slots;
+        let device = context.device();
+        let _span = tracing::debug_span!("attach", protocol = "cuda-link", %name, device, %frame, slots).entered();
         if !(2..=MAX_SLOTS).contains(&slots) {
             return Err(ProduceError::Slots { slots });
         }
@@ -144,6 +148,7 @@ impl Producer {
     /// # Errors
     /// A frame that cannot be announced, or the GPU's refusal: then the old one stays in force. The segment was cut short.
     pub fn set_frame(&mut self, frame: FrameDesc) -> Result<(), ProduceError> {
+        let _span = tracing::debug_span!("resize", name = %self.offer.name(), %frame).entered();
         let description = describe(&frame, self.legacy_flags)?;
         if description == self.description {
             self.frame = frame;
@@ -194,6 +199,7 @@ fn describe(frame: &FrameDesc, legacy_flags: bool) -> Result<Description, Produc
 
 impl Drop for Producer {
     fn drop(&mut self) {
+        tracing::debug!(protocol = "cuda-link", name = %self.offer.name(), "detach");
         if !self.offer.is_ours() {
             // A forked child's copies of a GPU's things are not things of a GPU.
             std::mem::forget(std::mem::take(&mut self.slots));
@@ -248,6 +254,8 @@ impl WriteSlot<'_> {
     /// What the work in the stream failed with, if that is known; another program has announced its own ring; the segment
     /// was cut short. The frame is not seen then.
     pub fn publish(self, stream: &Stream) -> Result<u32, ProduceError> {
+        let name = self.producer.offer.name();
+        let span = tracing::trace_span!("publish", %name, slot = self.slot(), sequence = Empty).entered();
         // Before the count moves: whoever sees the frame's number finds its event recorded.
         if let Some(event) = &self.inner().event {
             event.record(stream)?;
@@ -259,6 +267,8 @@ impl WriteSlot<'_> {
             // The driver collects work there until somebody asks.
             stream.query()?;
         }
-        self.producer.offer.publish(monotonic_ns())
+        let sequence = self.producer.offer.publish(monotonic_ns())?;
+        span.record("sequence", sequence);
+        Ok(sequence)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
+use tracing::field::Empty;
 
 use super::chase::{Chase, Chased, Wire};
 use super::front::{Front, Line, STOPPED};
@@ -117,6 +118,7 @@ pub enum Standing {
 /// reads, call [`look`](Self::look) now and then, and once shortly before the next.
 #[derive(Debug)]
 pub struct Consumer {
+    name: String,
     segment: Arc<Segment>,
     reader: Reader,
     front: Front,
@@ -152,6 +154,7 @@ impl Consumer {
         pixels: pixels::Options,
         open: OpenOptions,
     ) -> Result<Self, ConsumeError> {
+        let _span = tracing::debug_span!("attach", protocol = "raw", %name, frame = %layout.desc).entered();
         layout.shape()?;
         let consumer = Self::over(name.as_str(), Arc::new(Segment::open(name, open)?), layout, to, pixels)?;
         #[cfg(windows)]
@@ -177,6 +180,7 @@ impl Consumer {
         let mut front = Front::new(shape.frame_bytes());
         front.learn(|at, bytes| segment.read(shape.offset + at, bytes))?;
         Ok(Self {
+            name: name.to_owned(),
             reader: Reader::new(shape, layout.desc.format, to, pixels),
             // A writer that is seen to write is not known to rest until it was seen to.
             met: RESTLESS,
@@ -270,6 +274,14 @@ impl Consumer {
     /// # Errors
     /// `dst` too small, or the memory was cut short.
     pub fn read(&mut self, dst: &mut [u8], stride: usize) -> Result<FrameRead, ConsumeError> {
+        let (name, bytes) = (self.name.as_str(), dst.len());
+        let span = tracing::trace_span!("copy", name, bytes, whole = Empty, torn = Empty).entered();
+        let read = self.read_whole(dst, stride)?;
+        span.record("whole", read.whole).record("torn", read.torn_attempts);
+        Ok(read)
+    }
+
+    fn read_whole(&mut self, dst: &mut [u8], stride: usize) -> Result<FrameRead, ConsumeError> {
         self.reader.check(dst, stride)?;
         #[cfg(windows)]
         self.back()?;

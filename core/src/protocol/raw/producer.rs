@@ -46,6 +46,7 @@ impl From<CopyError> for ProduceError {
 /// sees parts of both. Raw bytes have nothing to prevent it with.
 #[derive(Debug)]
 pub struct Producer {
+    name: SegmentName,
     owned: OwnedSegment,
     /// Where frames begin.
     offset: usize,
@@ -67,9 +68,10 @@ impl Producer {
         options: &CreateOptions,
         threads: CopyThreads,
     ) -> Result<Self, ProduceError> {
+        let _span = tracing::debug_span!("attach", protocol = "raw", %name, frame = %layout.desc).entered();
         let writer = layout.writer(from, pixels, threads)?;
         let owned = OwnedSegment::create(name, writer.shape().needed, options)?;
-        Ok(Self { owned, offset: layout.offset, writer })
+        Ok(Self { name: name.clone(), owned, offset: layout.offset, writer })
     }
 
     /// How the name came to be ours.
@@ -83,6 +85,7 @@ impl Producer {
     /// # Errors
     /// `rows` too small, or another program cut the segment short.
     pub fn write(&mut self, rows: &[u8], stride: usize) -> Result<(), ProduceError> {
+        let _span = tracing::trace_span!("copy", name = %self.name, bytes = rows.len()).entered();
         Ok(self.writer.write(self.owned.segment(), self.offset, rows, stride)?)
     }
 
@@ -100,6 +103,7 @@ impl Producer {
     /// # Errors
     /// No frame, or the segment's own. The old description stays in force then.
     pub fn set_layout(&mut self, layout: RawLayout, from: PixelFormat) -> Result<(), ProduceError> {
+        let _span = tracing::debug_span!("resize", name = %self.name, frame = %layout.desc).entered();
         let writer = layout.writer(from, self.writer.options(), self.writer.threads())?;
         self.owned.resize(writer.shape().needed)?;
         (self.writer, self.offset) = (writer, layout.offset);

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::field::{Empty, debug};
+
 use super::error::{ConsumeError, HeaderError};
 use super::frames::Target;
 use super::layout::{HEADER_BYTES, Header};
@@ -116,6 +118,7 @@ impl Consumer {
     /// [`ConsumeError::NotYet`] without a sender that has written a frame; a picture that cannot be read; the
     /// system's refusal. Nothing stays open then.
     pub fn attach(names: &TouchNames, origin: Origin, options: AttachOptions) -> Result<Self, ConsumeError> {
+        let _span = tracing::debug_span!("attach", protocol = "touch", name = names.typed()).entered();
         let link = Link::open(names, &options)?;
         let mut mutex = NamedMutex::new(names.mutex(), &options.create())?;
         let (front, parsed, abandoned) = {
@@ -286,6 +289,13 @@ impl Consumer {
     /// # Errors
     /// `dst` too small, the memory was cut short, or the sender says something that is no picture.
     pub fn read(&mut self, dst: &mut [u8], stride: usize) -> Result<Outcome, ConsumeError> {
+        let span = tracing::trace_span!("copy", name = self.names.typed(), bytes = dst.len(), came = Empty).entered();
+        let outcome = self.read_rows(dst, stride)?;
+        span.record("came", debug(&outcome));
+        Ok(outcome)
+    }
+
+    fn read_rows(&mut self, dst: &mut [u8], stride: usize) -> Result<Outcome, ConsumeError> {
         self.target.check(dst, stride)?;
         self.look()?;
         let Self { names, options, mutex, link, news, .. } = self;

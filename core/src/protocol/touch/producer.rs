@@ -4,6 +4,8 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
+use tracing::field::{Empty, debug};
+
 use super::error::ProduceError;
 use super::formats::Pixel;
 use super::info::{Info, Postfix, VERSION_VALUE};
@@ -86,6 +88,7 @@ impl Producer {
         options: ProducerOptions,
         waiter: &Waiter,
     ) -> Result<Self, ProduceError> {
+        let _span = tracing::debug_span!("attach", protocol = "touch", name = names.typed(), frame = %desc).entered();
         let header = header_of(&desc, &options)?;
         let front = encode(&header)?;
         let writer = writer_of(desc, from, &options)?;
@@ -124,6 +127,13 @@ impl Producer {
     /// # Errors
     /// `rows` too small, the memory was cut short, or another sender has taken the name.
     pub fn write(&mut self, rows: &[u8], stride: usize) -> Result<Wrote, ProduceError> {
+        let span = tracing::trace_span!("copy", name = self.names.typed(), bytes = rows.len(), came = Empty).entered();
+        let wrote = self.write_rows(rows, stride)?;
+        span.record("came", debug(wrote));
+        Ok(wrote)
+    }
+
+    fn write_rows(&mut self, rows: &[u8], stride: usize) -> Result<Wrote, ProduceError> {
         // Without the lock: who is just writing it has taken the name from us.
         match self.info.read()? {
             Ok(info) if info.postfix == self.postfix => {}
@@ -159,6 +169,7 @@ impl Producer {
         (aspect, colour): ([f32; 2], Colour),
         waiter: &Waiter,
     ) -> Result<(), ProduceError> {
+        let _span = tracing::debug_span!("resize", name = self.names.typed(), frame = %desc).entered();
         (self.options.aspect, self.options.colour) = (aspect, colour);
         let header = header_of(&desc, &self.options)?;
         let writer = writer_of(desc, from, &self.options)?;
