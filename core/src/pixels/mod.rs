@@ -44,10 +44,10 @@
 //! * **From luma and chroma.** Y = (code − black) × 1/span, C = (code − middle) × 1/span; each pixel has the chroma that
 //!   [`ChromaSite`] gives it. R = Y + 2 (1 − k_R) × Cr, B = Y + 2 (1 − k_B) × Cb,
 //!   G = (Y − 2 k_B (1 − k_B) / k_G × Cb) − 2 k_R (1 − k_R) / k_G × Cr. Nothing is limited before the transfer.
-//! * **Where chroma stands** ([`ChromaSite`]). In the middle of its 2 × 2 pixels: the average is ((upper left + upper right)
-//!   + (lower left + lower right)) × 0.25, and all four have the same chroma coming back. On the left: with the pixel
-//!   before the left one, which in the first column is the left one again, each row's sum is (before + right) +
-//!   (left + left), and the average is (upper sum + lower sum) × 0.125; coming back, the left pixels have that chroma, and
+//! * **Where chroma stands** ([`ChromaSite`]). In the middle of its 2 × 2 pixels: the average is
+//!   ((upper left + upper right) + (lower left + lower right)) × 0.25, and all four have the same chroma coming back. On the
+//!   left: with the pixel before the left one, which in the first column is the left one again, each row's sum is
+//!   (before + right) + (left + left), and the average is (upper sum + lower sum) × 0.125; coming back, the left pixels have that chroma, and
 //!   the right ones (it + the next) × 0.5, or the same in the last two columns.
 //!
 //! | | black | span of Y | middle | span of C | maximum |
