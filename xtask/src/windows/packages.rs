@@ -147,7 +147,7 @@ fn tool(kit: &Kit, tool: &Path, folder: &Path) -> Outcome {
     };
     says("doctor", "the installer's variable names it")?;
     let name = format!("tdlink-tool-{}", std::process::id());
-    let mut card = Companion::start("the card", &tdlink(&format!("testcard --to {name} --seconds 40")))?;
+    let mut card = Companion::start("the card", &tdlink(&format!("testcard --to {name} --seconds 60")))?;
     card.wait_for(&name, Duration::from_secs(30))?;
     says("list", &name)?;
     says(&format!("doctor {name}"), "as it should be")?;
