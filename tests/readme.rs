@@ -39,7 +39,11 @@ fn pages() -> Vec<Page> {
 
 impl Page {
     /// The commands in the page's ```` ```sh ```` blocks, one each; lines that end in a backslash are joined to the next.
+    /// What is typed into cmd stands further in.
     fn commands(&self) -> Vec<String> {
+        if self.name.ends_with("-windows.md") {
+            return self.text.lines().filter_map(|line| line.strip_prefix("    ")).map(str::to_string).collect();
+        }
         let blocks = self.text.split("\n```").skip(1).step_by(2);
         let shell = blocks.filter_map(|block| block.strip_prefix("sh\n"));
         shell.flat_map(|block| block.replace("\\\n", " ").lines().map(str::to_string).collect::<Vec<_>>()).collect()

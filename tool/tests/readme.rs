@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The commands of the documentation are commands of this program.
+//! The commands of the documentation are commands of this program. (Each looks for GStreamer anew, which takes Wine half a
+//! minute, and on Windows none is another.)
+#![cfg(target_os = "linux")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

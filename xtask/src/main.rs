@@ -35,7 +35,7 @@ usage: cargo xtask WORD
            `ptx --registers` says what GPUs need for them
   inspect  write docs/elements.md anew, from what gst-inspect-1.0 says of the plugin
   windows  build for Windows and run it under Wine: tests, GStreamer's own programs, CPython; `windows STEP...` only these
-           of setup, lint, core, plugin, dist, check; --debian-rust: not with rustup's compiler
+           of setup, lint, core, plugin, tool, dist, check; --debian-rust: not with rustup's compiler
   dist     packages for users, in target/dist/; `dist linux`, `dist windows` only these
   gpu      pack a kit that tests and measures on a machine with an NVIDIA card: target/gpu/ (as root; see docs/gpu.md)
   setup    only install what the words above need

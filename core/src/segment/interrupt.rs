@@ -32,6 +32,10 @@ pub fn interrupt(pid: u32) -> io::Result<()> {
     if has_console() {
         return send(CTRL_BREAK_EVENT, pid);
     }
+    // Wine takes the terminal that it was started from for a console, though one that answers nothing: none is attached
+    // before that is let go. Elsewhere there is none to let go, which is all that can be wrong.
+    // SAFETY: FACT: FreeConsole takes nothing and touches no memory of ours.
+    unsafe { FreeConsole() };
     // SAFETY: FACT: AttachConsole takes a number and touches no memory of ours.
     done(unsafe { AttachConsole(pid) })?;
     // We are in that console, too, for as long as it takes.

@@ -14,6 +14,17 @@ use crate::setup;
 /// Longest run of a program here, in seconds: GStreamer looks into 250 plugins at its first start.
 const PATIENCE: u32 = 120;
 
+/// A frame from one end to the other in one process, of the package that is first where Python looks.
+const PYTHON: &str = "\
+import numpy, tdlink
+with tdlink.Writer('tdlink-zip', 64, 48, slots=2) as writer, tdlink.Reader('tdlink-zip') as reader:
+    reader.read(timeout=0)
+    writer.publish(numpy.full((48, 64, 4), 7, numpy.uint8))
+    frame = reader.read(timeout=10)
+    assert frame.array.shape == (48, 64, 4) and (frame.array == 7).all(), frame
+    del frame
+";
+
 pub fn work(kit: &Kit, packages: &WindowsPackages) -> Outcome {
     let unpacked = fresh(kit, "from-zip")?;
     run::check(Command::new("unzip").arg("-qo").arg(&packages.zip).arg("-d").arg(&unpacked))?;
@@ -28,6 +39,10 @@ pub fn work(kit: &Kit, packages: &WindowsPackages) -> Outcome {
     })?;
     say("the zip's plugin in the user's own folder, without any");
     in_the_users_folder(kit, &plugin, &unpacked)?;
+    say("the zip's Python package, on PYTHONPATH");
+    let mut python = kit.wine(&kit.path("python").join("python.exe"), PATIENCE);
+    python.env("PYTHONPATH", Kit::there(&unpacked.join("python"))).args(["-B", "-c", PYTHON]);
+    run::check(&mut python)?;
     say("the zip's tool, with an empty PATH");
     tool(kit, &unpacked.join(packages.tool), &unpacked)?;
     say("the wheel, beside GStreamer's own, by the commands that pip makes");
@@ -132,7 +147,7 @@ fn tool(kit: &Kit, tool: &Path, folder: &Path) -> Outcome {
     };
     says("doctor", "the installer's variable names it")?;
     let name = format!("tdlink-tool-{}", std::process::id());
-    let mut card = Companion::start("the card", &tdlink(&format!("testcard --to {name} --seconds 40")))?;
+    let mut card = Companion::start("the card", &tdlink(&format!("testcard --to {name} --seconds 60")))?;
     card.wait_for(&name, Duration::from_secs(30))?;
     says("list", &name)?;
     says(&format!("doctor {name}"), "as it should be")?;

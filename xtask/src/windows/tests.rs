@@ -12,7 +12,7 @@ use crate::fail;
 use crate::run::{self, Outcome, Trouble, say};
 
 /// Programs of tests that run at a time.
-const AT_A_TIME: usize = 3;
+const AT_A_TIME: usize = 4;
 /// Threads of a program whose tests start no processes; elsewhere each test has the program for itself.
 const THREADS: &str = "4";
 
