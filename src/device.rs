@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Frames change their form on the device, in one pass.
 
-use gst_video::{VideoColorMatrix, VideoColorRange, VideoFormat, VideoInfo};
+use gst_video::{VideoChromaSite, VideoColorMatrix, VideoColorRange, VideoFormat, VideoInfo};
 use tdlink_core::{
     cuda::{self, Context, CudaError, DeviceMem, PinnedMem, Plane, Rows, Stream},
-    pixels::{Alpha, Components, Conversion, Gamut, Matrix, Options, Picture, Range, Transfer, Wire, WireSample, Yuv},
+    pixels::{
+        Alpha, ChromaSite, Components, Conversion, Gamut, Matrix, Options, Picture, Range, Transfer, Wire, WireSample,
+        Yuv,
+    },
 };
 
 use crate::video;
@@ -18,6 +21,15 @@ pub enum Work {
     Convert(Conversion),
 }
 
+/// Where chroma of `info` stands, if the device knows that site. What is not told is what H.264 and HEVC mean then.
+pub fn chroma_site(info: &VideoInfo) -> Option<ChromaSite> {
+    match info.chroma_site() {
+        VideoChromaSite::JPEG => Some(ChromaSite::Middle),
+        site if site == VideoChromaSite::MPEG2 || site.is_empty() => Some(ChromaSite::Left),
+        _ => None,
+    }
+}
+
 /// The picture that frames of `info` are, if the device can make it.
 pub fn picture(info: &VideoInfo) -> Option<Picture> {
     let yuv = || {
@@ -29,7 +41,8 @@ pub fn picture(info: &VideoInfo) -> Option<Picture> {
             _ => return None,
         };
         let full = colorimetry.range() == VideoColorRange::Range0_255;
-        Some(Yuv { matrix, range: if full { Range::Full } else { Range::Limited } })
+        let range = if full { Range::Full } else { Range::Limited };
+        Some(Yuv { matrix, range, site: chroma_site(info)? })
     };
     Some(match info.format() {
         VideoFormat::Rgba => Picture::Rgba,
@@ -220,16 +233,27 @@ mod tests {
     }
 
     #[test]
-    fn caps_say_which_matrix_and_range() {
+    fn caps_say_which_matrix_range_and_site() {
         gst::init().unwrap();
-        let with = |said: &str| {
-            let colorimetry = said.parse().unwrap();
-            let info = VideoInfo::builder(VideoFormat::Nv12, 64, 48).colorimetry(&colorimetry).build();
-            picture(&info.unwrap()).and_then(Picture::yuv)
+        let with = |said: &str, height| {
+            let caps = format!("video/x-raw,format=NV12,width=64,height={height},framerate=1/1{said}");
+            picture(&video::info(&caps.parse::<gst::Caps>().unwrap()).unwrap()).and_then(Picture::yuv)
         };
-        assert_eq!(with("bt601"), Some(Yuv { matrix: Matrix::Bt601, range: Range::Limited }));
-        assert_eq!(with("1:3:7:1"), Some(Yuv { matrix: Matrix::Bt709, range: Range::Full }));
-        assert_eq!(with("bt2100-pq"), Some(Yuv { matrix: Matrix::Bt2020, range: Range::Limited }));
-        assert_eq!(with("smpte240m"), None);
+        let yuv = |matrix, range, site| Some(Yuv { matrix, range, site });
+        use ChromaSite::{Left, Middle};
+        let bt601 = yuv(Matrix::Bt601, Range::Limited, Left);
+        assert_eq!(with(",colorimetry=bt601,chroma-site=mpeg2", 48), bt601);
+        assert_eq!(with(",colorimetry=bt601", 48), bt601, "what no caps tell is what H.264 means");
+        assert_eq!(with(",colorimetry=1:3:7:1,chroma-site=jpeg", 48), yuv(Matrix::Bt709, Range::Full, Middle));
+        assert_eq!(with(",colorimetry=bt2100-pq", 48), yuv(Matrix::Bt2020, Range::Limited, Left));
+        assert_eq!(with(",colorimetry=smpte240m,chroma-site=mpeg2", 48), None);
+        for site in ["cosited", "dv", "v-cosited"] {
+            assert_eq!(with(&format!(",colorimetry=bt709,chroma-site={site}"), 48), None, "{site}");
+        }
+        // Where caps say nothing of either, GStreamer's defaults stand; what they do say stays.
+        assert_eq!(with("", 48), yuv(Matrix::Bt601, Range::Limited, Middle));
+        assert_eq!(with("", 1080), yuv(Matrix::Bt709, Range::Limited, Left));
+        assert_eq!(with(",chroma-site=mpeg2", 48), bt601);
+        assert_eq!(with(",chroma-site=jpeg", 1080), yuv(Matrix::Bt709, Range::Limited, Middle));
     }
 }

@@ -4,7 +4,9 @@
 use std::sync::LazyLock;
 
 use crate::gstcuda::CAPS_FEATURE;
-use gst_video::{VideoColorMatrix, VideoColorPrimaries, VideoColorRange, VideoColorimetry, VideoTransferFunction};
+use gst_video::{
+    VideoColorMatrix, VideoColorPrimaries, VideoColorRange, VideoColorimetry, VideoInfo, VideoTransferFunction,
+};
 use tdlink_core::{
     frame::{ChannelOrder, Fourth, PixelFormat, SampleType},
     pixels::{Converter, Options, Transfer},
@@ -139,6 +141,27 @@ pub fn template_caps_with_device() -> gst::Caps {
     let mut caps = gst_video::VideoCapsBuilder::new().features([CAPS_FEATURE]).format_list(DEVICE_FORMATS).build();
     caps.merge(template_caps());
     caps
+}
+
+/// What fixed caps of raw video say. Where they say nothing of colorimetry, GStreamer's `VideoInfo` forgets what they say
+/// of the chroma's site; here it stays.
+///
+/// # Errors
+/// They are no such caps.
+pub fn info(caps: &gst::CapsRef) -> Result<VideoInfo, gst::glib::BoolError> {
+    let told = |caps: &gst::CapsRef, field| caps.structure(0).is_some_and(|structure| structure.has_field(field));
+    let info = VideoInfo::from_caps(caps)?;
+    if told(caps, "colorimetry") || !told(caps, "chroma-site") {
+        return Ok(info);
+    }
+    let mut caps = caps.to_owned();
+    caps.make_mut().set("colorimetry", info.colorimetry().to_string());
+    VideoInfo::from_caps(&caps)
+}
+
+/// Whether several pixels of a row share Cb and Cr, so that these stand somewhere among them.
+pub fn has_chroma_aside(format: gst_video::VideoFormat) -> bool {
+    gst_video::VideoFormatInfo::from_format(format).w_sub().iter().any(|sub| *sub > 0)
 }
 
 /// Whether frames of `caps` lie on a CUDA device.

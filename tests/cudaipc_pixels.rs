@@ -186,7 +186,8 @@ fn device(caps: &str) -> String {
 /// The caps of a picture as videoconvert is to make it: those that came.
 fn caps_of(came: &Picture) -> String {
     let info = came.info();
-    let site = if info.format_info().is_yuv() { ",chroma-site=jpeg" } else { "" };
+    let site = info.chroma_site().to_str();
+    let site = if info.format_info().is_yuv() { format!(",chroma-site={site}") } else { String::new() };
     format!("video/x-raw,format={},colorimetry={}{site}", info.format(), info.colorimetry())
 }
 
@@ -293,7 +294,7 @@ fn formats_of_encoders_are_offered_first() {
         let field = |name: &str| structure.get::<String>(name).expect("a text");
         assert_eq!(field("format"), first, "{}", came.caps);
         // sRGB's curve and primaries; luma by BT.709 at any size, since an encoder would guess by size.
-        assert_eq!((field("colorimetry").as_str(), field("chroma-site").as_str()), ("2:3:7:1", "jpeg"));
+        assert_eq!((field("colorimetry").as_str(), field("chroma-site").as_str()), ("2:3:7:1", "mpeg2"));
     }
 }
 
@@ -538,35 +539,48 @@ fn the_wire_may_change_in_the_middle() {
 
 #[test]
 #[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_pixels -- --ignored"]
-fn chroma_that_stands_elsewhere_is_said_once() {
-    use std::sync::{Arc, Mutex};
-    gst::init().expect("GStreamer starts");
-    let said = Arc::new(Mutex::new(Vec::<String>::new()));
-    let heard = said.clone();
-    gst::log::set_threshold_for_name("tdcudaipcsink", gst::DebugLevel::Info);
-    gst::log::add_log_function(move |category, _, _, _, _, _, message| {
-        let text = message.get().unwrap_or_default();
-        if category.name() == "tdcudaipcsink" && text.contains("chroma-site") {
-            heard.lock().expect("nobody panics with it").push(text.to_string());
+fn chroma_stands_where_downstream_takes_it() {
+    for (width, height) in [(320, 240), (67, 31), (2, 1), (1, 1)] {
+        let bars = Picture::bars(width, height);
+        for format in ["NV12", "P010_10LE"] {
+            for site in ["jpeg", "mpeg2"] {
+                let came = crossed(&bars, "", "", &device(&format!("{NEEDS}{format},chroma-site={site}")));
+                assert_eq!(
+                    came.caps.structure(0).and_then(|said| said.get::<String>("chroma-site").ok()),
+                    Some(site.into())
+                );
+                let right = bars.converted(&caps_of(&came), "");
+                let what = format!("{width}×{height} {format} {site}");
+                assert_near(&came.codes(), &right.codes(), most(came.info().format()), &what);
+            }
         }
-    });
-    for (format, site, wanted) in [
-        ("NV12", "mpeg2", Some("chroma-site=mpeg2 is read as jpeg")),
-        ("P010_10LE", "cosited", Some("chroma-site=cosited is read as jpeg")),
-        ("NV12", "jpeg", None),
-        ("RGBA", "mpeg2", None),
+    }
+}
+
+#[test]
+#[ignore = "needs a CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_pixels -- --ignored"]
+fn chroma_at_a_site_that_is_not_known_is_refused() {
+    for (format, site, refused) in [
+        ("NV12", "mpeg2", false),
+        ("P010_10LE", "cosited", true),
+        ("NV12", "dv", true),
+        ("NV12", "jpeg", false),
+        ("RGBA", "cosited", false),
     ] {
         let name = Name::new("site");
         let run = Run::playing(&format!(
             "videotestsrc is-live=true ! video/x-raw,format={format},width=64,height=48 ! capssetter caps=video/x-raw,chroma-site={site} ! cudaupload ! video/x-raw(memory:CUDAMemory) ! tdcudaipcsink name=k sync=false shm-name={name}"
         ));
-        common::poll("frames", PATIENCE, || (run.stat("k", "frames") > 2).then_some(()));
-        run.assert_no_error();
-        run.stop();
-        let said = std::mem::take(&mut *said.lock().expect("nobody panics with it"));
-        match wanted {
-            Some(wanted) => assert!(said.len() == 1 && said[0].contains(wanted), "{format} {site}: {said:?}"),
-            None => assert!(said.is_empty(), "{format} {site}: {said:?}"),
+        if refused {
+            let error = run.wait_error(PATIENCE);
+            assert!(
+                error.contains(&format!("chroma-site={site}")) && error.contains("mpeg2"),
+                "{format} {site}: {error}"
+            );
+        } else {
+            common::poll("frames", PATIENCE, || (run.stat("k", "frames") > 2).then_some(()));
+            run.assert_no_error();
         }
+        run.stop();
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::{
     Arc, LazyLock, Mutex,
-    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use gst::{glib, prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
-use gst_video::{VideoChromaSite, VideoInfo};
+use gst_video::VideoInfo;
 use tdlink_core::{
     frame::{ChannelOrder, FrameDesc, Origin, SampleType},
     segment::{Published, SegmentName},
@@ -33,8 +33,6 @@ pub struct CudaIpcSink {
     gpu: Mutex<Option<Arc<Gpu>>>,
     frames: AtomicU64,
     frames_copied: AtomicU64,
-    /// That chroma is read as if it stood elsewhere was said.
-    said_site: AtomicBool,
 }
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -156,14 +154,16 @@ impl BaseSinkImpl for CudaIpcSink {
             gst::element_imp_error!(self, gst::StreamError::Format, ("{text}"));
             gst::loggable_error!(CAT, "{text}")
         };
-        let info = VideoInfo::from_caps(caps).map_err(|err| refused(format!("{caps} are no video caps: {err}")))?;
+        let info = video::info(caps).map_err(|err| refused(format!("{caps} are no video caps: {err}")))?;
         let on_device = video::is_device(caps);
+        if on_device && video::has_chroma_aside(info.format()) && device::chroma_site(&info).is_none() {
+            let site = info.chroma_site().to_str();
+            return Err(refused(format!(
+                "{caps}: chroma-site={site} cannot be read, only jpeg (in the middle of 2 x 2 pixels) and mpeg2 (on their left); cudaconvert or videoconvert with chroma-site=mpeg2 behind it makes that"
+            )));
+        }
         if on_device && device::picture(&info).is_none() || !on_device && video::pixel_format(info.format()).is_none() {
             return Err(refused(format!("{caps}: neither this format nor this colorimetry can be read")));
-        }
-        if let Some(site) = chroma_aside(caps, &info).filter(|_| on_device && !self.said_site.swap(true, Relaxed)) {
-            let site = site.to_str();
-            gst::info!(CAT, imp = self, "chroma-site={site} is read as jpeg: colours stand half a pixel aside");
         }
         let published = self.output.with(|output| {
             if let Some(desc) = output.publish(info)? {
@@ -231,7 +231,6 @@ impl CudaIpcSink {
         for counter in [&self.frames, &self.frames_copied] {
             counter.store(0, Relaxed);
         }
-        self.said_site.store(false, Relaxed);
         *self.gpu.lock().unwrap() = Some(gpu.clone());
         self.output.begin(Output::new(name, settings, gpu));
         Ok(())
@@ -294,15 +293,6 @@ impl CudaIpcSink {
         stats.set("clients", 0u32);
         stats
     }
-}
-
-/// Where Cb and Cr stand, if that is elsewhere than in the middle of the pixels that have them.
-fn chroma_aside(caps: &gst::CapsRef, info: &VideoInfo) -> Option<VideoChromaSite> {
-    let halved = info.format_info().w_sub().iter().any(|sub| *sub > 0);
-    // Where caps say nothing of colorimetry, GStreamer's `VideoInfo` forgets what they say of this.
-    let said = caps.structure(0).and_then(|structure| structure.get::<&str>("chroma-site").ok()?.parse().ok());
-    let site = said.unwrap_or(info.chroma_site());
-    (halved && site.intersects(VideoChromaSite::COSITED | VideoChromaSite::ALT_LINE)).then_some(site)
 }
 
 /// What a source must be told of the order of colours, where it would take another one.

@@ -2,7 +2,7 @@
 //! Caps of a source: what the wire has, cut down to what downstream takes.
 
 use gst::prelude::*;
-use gst_video::{VideoChromaSite, VideoFormat, VideoFormatInfo, VideoInfo};
+use gst_video::{VideoChromaSite, VideoFormat, VideoInfo};
 use tdlink_core::frame::PixelFormat;
 
 use super::{FeedDesc, LiveSettings, colour};
@@ -68,9 +68,11 @@ fn caps_for(feed: &FeedDesc, settings: &LiveSettings) -> gst::Caps {
                     [one] => structure.set("colorimetry", one),
                     several => structure.set("colorimetry", gst::List::new(several)),
                 }
-                if VideoFormatInfo::from_format(*format).w_sub().iter().any(|sub| *sub > 0) {
-                    // Each Cb and Cr is the mean of four pixels, and stands between them: another site would be untrue.
-                    structure.set("chroma-site", VideoChromaSite::JPEG.to_str().as_str());
+                if crate::video::has_chroma_aside(*format) {
+                    // What is made is what caps say. First what H.264 and HEVC mean where nobody says anything: not every
+                    // encoder writes it down.
+                    let sites = [VideoChromaSite::MPEG2, VideoChromaSite::JPEG];
+                    structure.set("chroma-site", gst::List::new(sites.map(|site| site.to_str().to_string())));
                 }
                 for (name, value) in colour::light(feed, settings) {
                     structure.set(name, value);
