@@ -191,6 +191,9 @@ mod tests {
         for wanted in ["bt709", "2:3:5:1", "bt601", "2:4:16:4", "2:4:5:4", "1:3:7:1"] {
             assert!(all.iter().any(|said| said == wanted), "{wanted} in {all:?}");
         }
+        // SMPTE 170M's primaries are said only to a neighbour that takes no truer word for that matrix.
+        let at = |wanted: &str| all.iter().position(|said| said == wanted);
+        assert!(at("2:4:7:1").is_some_and(|true_one| Some(true_one) < at("bt601")), "{all:?}");
         assert!(!all.iter().any(|said| said.contains("2020") || said.ends_with(":7")), "other primaries: {all:?}");
     }
 
