@@ -13,7 +13,8 @@ pub struct Run<T>(Mutex<State<T>>);
 #[derive(Debug)]
 enum State<T> {
     Stopped,
-    Idle(T),
+    /// Boxed: it changes hands twice a frame, and is some kilobytes.
+    Idle(Box<T>),
     /// Some thread has it.
     Busy,
 }
@@ -27,7 +28,7 @@ impl<T> Default for Run<T> {
 impl<T> Run<T> {
     /// The element is started.
     pub fn begin(&self, run: T) {
-        *self.state() = State::Idle(run);
+        *self.state() = State::Idle(Box::new(run));
     }
 
     /// The element is stopped. What is in use ends when its thread is done with it.

@@ -48,7 +48,7 @@ impl ObjectImpl for CudaIpcSrc {
         src.set_live(true);
         src.set_format(gst::Format::Time);
         src.set_element_flags(gst::ElementFlags::PROVIDE_CLOCK | gst::ElementFlags::REQUIRE_CLOCK);
-        live::announce(src.upcast_ref());
+        live::Announcer::watch(src.upcast_ref());
     }
 
     fn properties() -> &'static [glib::ParamSpec] {
@@ -93,6 +93,11 @@ impl ElementImpl for CudaIpcSrc {
             vec![src.expect("a template of valid caps")]
         });
         &TEMPLATES
+    }
+
+    fn set_clock(&self, clock: Option<&gst::Clock>) -> bool {
+        self.base.set_clock(clock);
+        self.parent_set_clock(clock)
     }
 
     fn provide_clock(&self) -> Option<gst::Clock> {
@@ -200,7 +205,10 @@ impl BaseSrcImpl for CudaIpcSrc {
         _length: u32,
     ) -> Result<CreateSuccess, gst::FlowError> {
         let next = self.run.with(|(engine, feed)| engine.next(feed, self)).unwrap_or(Err(gst::FlowError::Flushing));
-        next.map(CreateSuccess::NewBuffer)
+        next.map(|buffer| {
+            self.base.announcer.buffer(self.obj().upcast_ref());
+            CreateSuccess::NewBuffer(buffer)
+        })
     }
 }
 

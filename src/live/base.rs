@@ -13,7 +13,7 @@ use gst::prelude::*;
 use gst_base::prelude::*;
 use tdlink_core::{protocol::control::Interrupt, segment::monotonic_ns};
 
-use super::{Negotiated, Stats};
+use super::{Announcer, Negotiated, Stats};
 use crate::time;
 
 /// How often to ask whether running time has begun.
@@ -25,6 +25,7 @@ const MOST_LATENCY: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 #[derive(Debug, Default)]
 pub struct Base {
     pub stats: Arc<Stats>,
+    pub announcer: Announcer,
     /// Ends waits.
     pub interrupt: Interrupt,
     /// What the streaming thread has agreed on, for the latency query.
@@ -34,6 +35,8 @@ pub struct Base {
     reconfigure: AtomicBool,
     /// Downstream takes rows that lie further apart than caps say.
     padding: AtomicBool,
+    /// The pipeline's clock counts what shared memory's times count.
+    on_clock: AtomicBool,
 }
 
 impl Base {
@@ -68,7 +71,7 @@ impl Base {
     /// Whether downstream has asked for other caps since this was last asked.
     pub fn take_reconfigure(&self, src: &gst_base::BaseSrc) -> bool {
         // The base class looks at the pad only between two buffers, which may be far apart.
-        let pad = src.static_pad("src").is_some_and(|pad| pad.check_reconfigure());
+        let pad = src.src_pad().check_reconfigure();
         self.reconfigure.swap(false, Ordering::SeqCst) || pad
     }
 
@@ -80,6 +83,11 @@ impl Base {
     /// What the ALLOCATION query has said of that.
     pub fn set_padding(&self, padding: bool) {
         self.padding.store(padding, Ordering::SeqCst);
+    }
+
+    /// The pipeline has another clock, or none. Asked once and not for each frame: a property is looked up by name.
+    pub fn set_clock(&self, clock: Option<&gst::Clock>) {
+        self.on_clock.store(clock.is_some_and(time::is_monotonic), Ordering::SeqCst);
     }
 
     fn set_rate(&self, rate: Option<gst::Fraction>) {
@@ -158,7 +166,7 @@ impl Base {
         ns: u64,
         fail: impl Fn(gst::ErrorMessage) -> gst::FlowError,
     ) -> Result<gst::ClockTime, gst::FlowError> {
-        let is_monotonic = src.clock().as_ref().is_some_and(time::is_monotonic);
+        let is_monotonic = self.on_clock.load(Ordering::SeqCst);
         match src.base_time().filter(|_| is_monotonic) {
             Some(base) => Ok(gst::ClockTime::from_nseconds(ns.saturating_sub(base.nseconds()))),
             None => Ok(self.running_time(src, fail)?.saturating_sub(age(ns))),

@@ -21,4 +21,4 @@ pub use feed::{Attach, Feed, FeedDesc, Host, Leased, Made, News, Read, Standing}
 pub use negotiate::{Negotiated, Offer, negotiate};
 pub use pool::choose as choose_pool;
 pub use settings::LiveSettings;
-pub use stats::{Stats, announce};
+pub use stats::{Announcer, Stats};

@@ -10,6 +10,7 @@ use std::{
 };
 
 use gst::prelude::*;
+use gst_base::prelude::*;
 
 /// How often the counters are announced.
 const ANNOUNCED: Duration = Duration::from_secs(1);
@@ -107,28 +108,38 @@ impl Stats {
     }
 }
 
-/// Notifies of `stats` about once a second while buffers go out, and a last time before the end of the stream: whoever
-/// watches properties, as `gst-launch-1.0 -v` does, sees what was skipped and torn.
-pub fn announce(src: &gst_base::BaseSrc) {
-    let Some(pad) = src.static_pad("src") else { return };
-    let (src, said) = (src.downgrade(), Mutex::new(Instant::now()));
-    let mask = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-    pad.add_probe(mask, move |_, info| {
-        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = match &info.data {
-            Some(gst::PadProbeData::Event(event)) => event.type_() == gst::EventType::Eos,
-            _ => said.elapsed() >= ANNOUNCED,
-        };
-        if due {
-            *said = Instant::now();
-            // Whoever is told may ask anything of us meanwhile.
-            drop(said);
-            if let Some(src) = src.upgrade() {
+/// Notifies of a source's `stats` about once a second while buffers go out, and a last time before the end of the
+/// stream: whoever watches properties, as `gst-launch-1.0 -v` does, sees what was skipped and torn.
+#[derive(Debug, Default)]
+pub struct Announcer {
+    said: Mutex<Option<Instant>>,
+}
+
+impl Announcer {
+    /// Watches for the end of the stream. For events alone: a probe of buffers made up half of what a push costs.
+    pub fn watch(src: &gst_base::BaseSrc) {
+        let weak = src.downgrade();
+        src.src_pad().add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            let ends =
+                matches!(&info.data, Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos);
+            if let Some(src) = weak.upgrade().filter(|_| ends) {
                 src.notify("stats");
             }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    /// A buffer goes out.
+    pub fn buffer(&self, src: &gst_base::BaseSrc) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if now.saturating_duration_since(*said.get_or_insert(now)) >= ANNOUNCED {
+            *said = Some(now);
+            // Whoever is told may ask anything of us meanwhile.
+            drop(said);
+            src.notify("stats");
         }
-        gst::PadProbeReturn::Ok
-    });
+    }
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -69,7 +69,7 @@ impl ObjectImpl for ShmSrc {
         src.set_live(true);
         src.set_format(gst::Format::Time);
         src.set_element_flags(gst::ElementFlags::PROVIDE_CLOCK | gst::ElementFlags::REQUIRE_CLOCK);
-        live::announce(src.upcast_ref());
+        live::Announcer::watch(src.upcast_ref());
     }
 
     fn properties() -> &'static [glib::ParamSpec] {
@@ -134,6 +134,11 @@ impl ElementImpl for ShmSrc {
             self.rest_if_paused();
         }
         Ok(changed)
+    }
+
+    fn set_clock(&self, clock: Option<&gst::Clock>) -> bool {
+        self.base.set_clock(clock);
+        self.parent_set_clock(clock)
     }
 
     fn provide_clock(&self) -> Option<gst::Clock> {
@@ -219,7 +224,10 @@ impl BaseSrcImpl for ShmSrc {
         let next = self.run.with(|started| self.next(started)).unwrap_or(Err(gst::FlowError::Flushing));
         // The change to PAUSED does not wait for this thread.
         self.rest_if_paused();
-        next.map(CreateSuccess::NewBuffer)
+        next.map(|buffer| {
+            self.base.announcer.buffer(self.obj().upcast_ref());
+            CreateSuccess::NewBuffer(buffer)
+        })
     }
 }
 
@@ -237,7 +245,6 @@ impl ShmSrc {
 
     fn next(&self, started: &mut Started) -> Result<gst::Buffer, gst::FlowError> {
         let Started { name, settings, ahead, running } = started;
-        let pad = self.obj().static_pad("src").ok_or(gst::FlowError::Error)?;
         let (engine, feed) = running.get_or_insert_with(|| {
             let changes =
                 Changes { announce: settings.change_detection != ChangeDetection::None, only: settings.skip_unchanged };
@@ -254,7 +261,7 @@ impl ShmSrc {
             // Elsewhere such names do not exist.
             let names = TouchNames::new(name.as_str()).ok().filter(|_| !cfg!(target_os = "macos"));
             let touch = names.map(|names| TouchFeed::new(names, settings.clone()));
-            let raw = RawFeed::new(name.clone(), settings.clone(), pad);
+            let raw = RawFeed::new(name.clone(), settings.clone(), self.obj().src_pad().clone());
             (engine, ShmFeed::new(control, touch, raw, ways))
         });
         engine.next(feed, self)

@@ -31,6 +31,8 @@ const SET_BACK: ClockTime = ClockTime::from_mseconds(500);
 const AHEAD: ClockTime = ClockTime::from_mseconds(5);
 /// The same for one that is further behind.
 const BEHIND: ClockTime = ClockTime::from_mseconds(200);
+/// A frame that was waited for this long is not one of many that come as fast as they are taken.
+const PACED: Duration = Duration::from_millis(2);
 /// How long to leave a writer that was in the middle of a frame.
 const AGAIN: Duration = Duration::from_millis(1);
 
@@ -73,6 +75,10 @@ pub struct Engine {
     last: Option<gst::Buffer>,
     /// It is a slot of the producer's, which is wanted back before another one is taken.
     last_leased: bool,
+    /// What `last` was before, until the frame that came after it was pushed.
+    spent: Option<gst::Buffer>,
+    /// The newest frame was waited for: the producer is in no hurry to have slots back.
+    paced: bool,
     last_pushed: Option<Instant>,
     last_hash: Option<String>,
     /// When all of the last frame was last compared with the wire.
@@ -126,6 +132,8 @@ impl Engine {
             ticks: None,
             last: None,
             last_leased: false,
+            spent: None,
+            paced: false,
             last_pushed: None,
             last_hash: None,
             verified: now,
@@ -146,6 +154,7 @@ impl Engine {
     /// # Errors
     /// `Flushing`, `Eos`, or `Error` after an error message.
     pub fn next(&mut self, feed: &mut impl Feed, host: &impl Host) -> Result<gst::Buffer, FlowError> {
+        self.spent = None;
         if let Some(since) = self.interrupted.take() {
             // Nobody looked meanwhile: that was no silence of the producer, and no wait for one.
             self.last_news = Instant::now();
@@ -242,7 +251,7 @@ impl Engine {
     /// As produced: each new frame once, and the last one again when nothing comes.
     fn at_news(&mut self, feed: &mut impl Feed, host: &impl Host) -> Result<Option<gst::Buffer>, FlowError> {
         let until = self.next_look.min(self.keepalive_due().unwrap_or(self.next_look));
-        self.verify(feed);
+        let began = self.verify(feed);
         let seen = match self.pending.take() {
             Some(at) => Some(at),
             None if self.linked => match feed.wait_news(host.waiter(), until) {
@@ -266,6 +275,7 @@ impl Engine {
             return Err(FlowError::Flushing);
         }
         if let Some(at) = seen {
+            self.paced = at.saturating_duration_since(began) >= PACED;
             match self.read(feed, host, at)? {
                 Got::Fresh(buffer, made) => {
                     let time = self.time_of(host, at, made)?;
@@ -315,17 +325,18 @@ impl Engine {
     }
 
     /// A wire without a frame counter is watched in places only: what changes elsewhere is found by comparing all of it,
-    /// now and then.
-    fn verify(&mut self, feed: &mut impl Feed) {
+    /// now and then. Gives the time.
+    fn verify(&mut self, feed: &mut impl Feed) -> Instant {
         let now = Instant::now();
         if !self.linked || self.pending.is_some() || now < self.verified + VERIFY_EVERY {
-            return;
+            return now;
         }
         self.verified = now;
-        let (Some(last), Some(negotiated)) = (&self.last, &self.negotiated) else { return };
+        let (Some(last), Some(negotiated)) = (&self.last, &self.negotiated) else { return now };
         if self.stats.frames.load(Relaxed) > 0 && !self.changes.announce && !feed.still(last, &negotiated.info) {
             self.pending = Some(now);
         }
+        now
     }
 
     /// When the last frame is to be pushed again, if at all.
@@ -473,7 +484,9 @@ impl Engine {
         self.index += 1;
         if !fields.flags().contains(gst::BufferFlags::GAP) {
             // Without one the memory stays writable for downstream.
-            self.last = self.may_repeat().then(|| buffer.clone());
+            let kept = self.may_repeat().then(|| buffer.clone());
+            // To give a slot back takes its time. Where there is some, the new frame goes first.
+            self.spent = std::mem::replace(&mut self.last, kept).filter(|_| self.paced);
             self.last_leased &= self.last.is_some();
         }
         buffer
