@@ -28,7 +28,7 @@ mod imp {
     pub struct SlotPool {
         pub(super) ring: OnceLock<Weak<Ring>>,
         /// The caps that its buffers are for.
-        pub(super) info: OnceLock<VideoInfo>,
+        pub(super) info: OnceLock<Arc<VideoInfo>>,
         size: AtomicUsize,
         /// How upstream wants memory aligned: a multiple less one.
         align: AtomicUsize,
@@ -72,7 +72,7 @@ mod imp {
             let Some((Some(caps), size, _, _)) = config.params() else { return false };
             let Some(own) = self.info.get() else { return false };
             // Other caps, or padding around rows, do not fit a slot: whoever wants them brings a pool of its own.
-            let fits = VideoInfo::from_caps(&caps).is_ok_and(|info| info == *own) && size as usize <= own.size();
+            let fits = VideoInfo::from_caps(&caps).is_ok_and(|info| info == **own) && size as usize <= own.size();
             if !fits {
                 gst::info!(CAT, imp = self, "{caps} of {size} bytes do not fit slots of {} bytes", own.size());
                 return false;
@@ -202,8 +202,8 @@ glib::wrapper! {
 }
 
 impl SlotPool {
-    /// A pool over `ring`, for frames of `info`.
-    pub fn new(ring: &Arc<Ring>, info: VideoInfo) -> Self {
+    /// A pool over `ring`, for frames of `info`: the ring's own, by which it knows them again without a look at the fields.
+    pub fn new(ring: &Arc<Ring>, info: Arc<VideoInfo>) -> Self {
         let pool: Self = glib::Object::new();
         let imp = pool.imp();
         // Both were empty: the pool was made a moment ago.

@@ -40,7 +40,7 @@ struct State {
     /// The producer's generation that the rest is about: tokens of former ones mean nothing.
     generation: u64,
     /// Frames of these caps lie in slots as GStreamer lays them out; `None`: they must be converted.
-    direct: Option<VideoInfo>,
+    direct: Option<Arc<VideoInfo>>,
     lent: [Lent; MAX_SLOTS as usize],
 }
 
@@ -108,7 +108,7 @@ impl Ring {
         interrupt: Interrupt,
         slots: u32,
         lossless: Option<Patience>,
-        direct: Option<VideoInfo>,
+        direct: Option<Arc<VideoInfo>>,
     ) -> Arc<Self> {
         let state = State { generation: producer.generation(), direct, lent: Default::default() };
         let given_up = AtomicBool::new(false);
@@ -121,7 +121,7 @@ impl Ring {
     }
 
     /// The caps whose frames can be made in slots.
-    pub fn direct(&self) -> Option<VideoInfo> {
+    pub fn direct(&self) -> Option<Arc<VideoInfo>> {
         self.state().direct.clone()
     }
 
@@ -129,7 +129,7 @@ impl Ring {
     ///
     /// # Errors
     /// The producer's.
-    pub fn set_spec(&self, spec: FrameSpec, direct: Option<VideoInfo>) -> Result<(), ProduceError> {
+    pub fn set_spec(&self, spec: FrameSpec, direct: Option<Arc<VideoInfo>>) -> Result<(), ProduceError> {
         // Upstream gets no slot of the new description for a frame of the old one.
         let before = self.state().direct.take();
         if let Err(error) = self.producer.set_spec(spec) {
@@ -189,7 +189,7 @@ impl Ring {
     /// The producer's.
     pub fn lend(
         self: &Arc<Self>,
-        info: &VideoInfo,
+        info: &Arc<VideoInfo>,
         may_wait: bool,
         stopped: &impl Fn() -> bool,
     ) -> Result<Option<gst::Buffer>, ProduceError> {

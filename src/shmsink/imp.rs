@@ -182,7 +182,7 @@ impl BaseSinkImpl for ShmSink {
         let info = query.get().0.and_then(|caps| VideoInfo::from_caps(caps).ok());
         if let (Some(ring), Some(info)) = (ring, info)
             && query.need_pool()
-            && ring.direct().as_ref() == Some(&info)
+            && let Some(info) = ring.direct().filter(|direct| **direct == info)
             && let Ok(size) = u32::try_from(info.size())
         {
             let pool = SlotPool::new(&ring, info);

@@ -197,7 +197,7 @@ impl Output {
         let desc = self.settings.desc(&info, from);
         let spec = self.settings.spec(caps, &info, from, desc);
         // Frames that can be made in slots, where there are any.
-        let direct = self.settings.is_direct(desc, from).then(|| info.clone());
+        let direct = self.settings.is_direct(desc, from).then(|| Arc::new(info.clone()));
         match &mut self.buffer {
             Some(buffer) => {
                 let same = buffer.desc == desc;
@@ -219,7 +219,7 @@ impl Output {
         &self,
         desc: FrameDesc,
         spec: FrameSpec,
-        direct: Option<VideoInfo>,
+        direct: Option<Arc<VideoInfo>>,
         from: PixelFormat,
     ) -> Result<Way, Trouble> {
         let (settings, options) = (&self.settings, pixels::Options::default());
@@ -352,7 +352,7 @@ impl Way {
         &mut self,
         desc: FrameDesc,
         spec: FrameSpec,
-        direct: Option<VideoInfo>,
+        direct: Option<Arc<VideoInfo>>,
         from: PixelFormat,
         settings: &Settings,
         threads: CopyThreads,

@@ -190,6 +190,7 @@ impl Engine {
 
     /// Lets go for as long as nobody asks for frames, without a word: the producer is looked for again after it.
     pub fn rest(&mut self, feed: &mut impl Feed) {
+        self.spent = None;
         self.keep(feed);
         feed.detach();
         (self.rested, self.missed) = (self.rested || self.linked, None);
