@@ -343,6 +343,28 @@ fn the_end_of_a_stream_crosses_at_once() {
 }
 
 #[test]
+fn a_source_tells_its_stats_while_frames_come_and_at_the_end() {
+    let name = Name::new("told");
+    let info = info(VideoFormat::Rgba, 64, 64);
+    let (sink, feed) = fed(&name, &info, "slots=4");
+    feed.push_buffer(numbered(&info, 1)).expect("it is taken");
+    let (run, recorder) = source(&format!("shm-name={name} on-disconnect=eos"));
+    let (told, times) = std::sync::mpsc::channel();
+    run.element("s").connect_notify(Some("stats"), move |_, _| told.send(()).expect("the test listens"));
+    recorder.wait_for(1, PATIENCE);
+    poll("a notification", PATIENCE, || {
+        feed.push_buffer(numbered(&info, 2)).expect("it is taken");
+        times.try_recv().ok()
+    });
+    while times.try_recv().is_ok() {}
+    feed.end_of_stream().expect("it is taken");
+    run.wait_eos(PATIENCE);
+    times.recv_timeout(PATIENCE).expect("a last one before the end");
+    run.stop();
+    sink.stop();
+}
+
+#[test]
 fn two_sinks_on_one_ring_are_refused_and_takeover_moves_the_readers() {
     let name = Name::new("rivals");
     let info = info(VideoFormat::Rgba, 64, 64);
