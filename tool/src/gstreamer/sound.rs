@@ -12,8 +12,8 @@ use super::{GStreamer, Line, Trouble};
 const FIRST_SOUND: Duration = Duration::from_secs(4);
 
 /// Encoders of AAC, the best first, and how many samples each puts in front of the first one without saying so in the file.
-/// (Measured with a beep; of those that stand here with none, nothing has been measured.)
-const ENCODERS: [(&str, u64); 4] = [("avenc_aac", 1024), ("fdkaacenc", 0), ("mfaacenc", 0), ("voaacenc", 2048)];
+/// (Counted between a tick before and after; of those that stand here with none, nothing is known.)
+const ENCODERS: [(&str, u64); 4] = [("avenc_aac", 1024), ("fdkaacenc", 0), ("mfaacenc", 0), ("voaacenc", 1600)];
 /// By how much what a device gives may be late or early before silence fills the gap or samples are dropped, in
 /// nanoseconds: less than a frame of 60 a second, more than the jitter of a machine that is not overloaded.
 const TOLERANCE_NS: u64 = 10_000_000;
