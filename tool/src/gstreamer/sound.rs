@@ -178,7 +178,7 @@ fn need(gstreamer: &GStreamer, element: &str) -> Result<Line, Trouble> {
 /// The pipeline's clock is the system's, which pictures are stamped by. What the device gives is stamped by it, too, so that
 /// the device's own may be fast or slow.
 fn own_clock(source: Line) -> Line {
-    // Skew, the default, lets a device lag by all of its buffer, 200 ms, before it does something.
+    // Skew, the default, lets a device drift by several frames before it does something.
     source.set("provide-clock", false).set("slave-method", "re-timestamp")
 }
 
