@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Launch lines of the documentation, run in a small size, with stand-ins for what has no place in a test.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gst::prelude::*;
@@ -130,7 +130,10 @@ pub fn run(pipeline: &[String], number: usize) -> Result<(), String> {
     run.stop();
     for word in line.iter().filter(|word| word.contains(&*folder.to_string_lossy()) && word.contains("location=")) {
         let path = word.split_once('=').expect("it has a value").1;
-        assert!(wrote(Path::new(path)), "{text}: {path} was not written");
+        let files = written(Path::new(path));
+        assert!(!files.is_empty(), "{text}: {path} was not written");
+        // Of a series the last one may be a beginning.
+        assert!(files.iter().any(|file| has_picture(file, &folder)), "{text}: no picture is in {files:?}");
     }
     for mut sender in senders {
         sender.interrupt();
@@ -139,16 +142,38 @@ pub fn run(pipeline: &[String], number: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether there is something in a file, or in one of a numbered series.
-fn wrote(path: &Path) -> bool {
+/// The file, or those of a numbered series, that have something in them.
+fn written(path: &Path) -> Vec<PathBuf> {
     let (folder, file) = (path.parent().expect("it is in a folder"), path.file_name().expect("it has a name"));
     let file = file.to_string_lossy();
     let (front, back) = file.split_once("%05d").unwrap_or((&file, ""));
     let files = std::fs::read_dir(folder).expect("the folder is there").flatten();
-    files.filter(|found| found.metadata().is_ok_and(|found| found.len() > 0)).any(|found| {
+    let files = files.filter(|found| found.metadata().is_ok_and(|found| found.len() > 0));
+    let files = files.filter(|found| {
         let found = found.file_name().to_string_lossy().into_owned();
         found.starts_with(front) && found.ends_with(back)
-    })
+    });
+    files.map(|found| found.path()).collect()
+}
+
+/// Whether a file decodes, and its last picture is not of one grey all over. A playlist names files, which are looked at.
+fn has_picture(file: &Path, folder: &Folder) -> bool {
+    if file.extension().is_some_and(|ending| ending == "m3u8") {
+        let list = std::fs::read_to_string(file).expect("a playlist is text");
+        return list.starts_with("#EXTM3U") && list.lines().any(|line| !line.is_empty() && !line.starts_with('#'));
+    }
+    let grey = folder.join("grey");
+    let run = Run::playing(&format!(
+        "filesrc location={} ! decodebin ! videoconvert ! videoscale ! video/x-raw,format=GRAY8,width=64,height=36 ! \
+         filesink location={}",
+        file.display(),
+        grey.display()
+    ));
+    run.wait_eos(PATIENCE);
+    run.stop();
+    let bytes = std::fs::read(grey).expect("it was written");
+    let picture = bytes.rchunks_exact(64 * 36).next();
+    picture.is_some_and(|picture| picture.iter().any(|grey| *grey != picture[0]))
 }
 
 fn sender(name: &str, options: &str) -> Peer {
@@ -157,7 +182,7 @@ fn sender(name: &str, options: &str) -> Peer {
     ))
 }
 
-fn film(folder: &Folder) -> std::path::PathBuf {
+fn film(folder: &Folder) -> PathBuf {
     let path = folder.join("film.mp4");
     let run = Run::playing(&format!(
         "videotestsrc num-buffers=60 ! video/x-raw,format=I420,width=160,height=90,framerate=60/1 ! \

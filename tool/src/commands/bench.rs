@@ -103,7 +103,10 @@ fn handed_over(gstreamer: &GStreamer, width: u32, height: u32, out: &Output) -> 
     let caps = format!("video/x-raw,format=RGBA,width={width},height={height},framerate=60/1");
     let sender = Line::default().then("videotestsrc").set("num-buffers", 1).then(&caps).then("imagefreeze");
     let sender = sender.then("tdshmsink").set("shm-name", &name).set("slots", 4).set("sync", false);
-    let mut sender = Child::launch(gstreamer, sender.words())?;
+    // Without -e: a picture that is sent for ever never comes to the end of its stream.
+    let mut command = gstreamer.command("gst-launch-1.0");
+    command.arg("-m").args(sender.words());
+    let mut sender = Child::start(command)?;
     let began = Instant::now();
     let wire = loop {
         match Wire::look(&name, &Geometry::default())? {

@@ -11,6 +11,9 @@ use crate::gstreamer::{Ended, GStreamer, Run, Trouble, Wire, hear_stop, missing,
 use crate::output::Output;
 use crate::seconds::whole_seconds;
 
+/// What shows pictures under X.
+const OF_X: [&str; 3] = ["glimagesink", "xvimagesink", "ximagesink"];
+
 /// Arguments of `view`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "The window stays while the producer is away, and goes on when it comes back.")]
@@ -59,6 +62,14 @@ pub fn run(args: Args, out: &mut Output) -> Result<(), Failure> {
     match outcome.ended {
         // That is how a window says that it was closed.
         Ended::Badly(why) if why.contains("window was closed") => Ok(()),
+        // Without a sink for this screen autovideosink goes on to one that has nothing to show on, and may crash with it.
+        Ended::Badly(why) if cfg!(target_os = "linux") && gstreamer.elements.first(&OF_X).is_none() => {
+            Err(Failure::Failed(format!(
+                "{why}; under X there is no {}: it comes with {}",
+                OF_X.join(" or "),
+                package(OF_X[2])
+            )))
+        }
         Ended::Badly(why) => Err(Failure::Failed(why)),
         Ended::Well | Ended::Killed => Ok(()),
     }

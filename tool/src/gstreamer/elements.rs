@@ -89,6 +89,7 @@ fn package_elsewhere(element: &str) -> &'static str {
         }
         "avenc_aac" | "avenc_prores_ks" | "avenc_ffv1" => "gstreamer1.0-libav",
         "pulsesrc" => "gstreamer1.0-pulseaudio",
+        "ximagesink" | "xvimagesink" => "gstreamer1.0-x",
         "rtspclientsink" => "gstreamer1.0-rtsp",
         "gst-play-1.0" => "gstreamer1.0-plugins-base-apps",
         "whipclientsink" | "whipsink" | "ndisink" => {

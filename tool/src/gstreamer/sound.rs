@@ -12,8 +12,8 @@ use super::{GStreamer, Line, Trouble};
 const FIRST_SOUND: Duration = Duration::from_secs(4);
 
 /// Encoders of AAC, the best first, and how many samples each puts in front of the first one without saying so in the file.
-/// (Measured with a beep; of those that stand here with none, nothing has been measured.)
-const ENCODERS: [(&str, u64); 4] = [("avenc_aac", 1024), ("fdkaacenc", 0), ("mfaacenc", 0), ("voaacenc", 2048)];
+/// (Counted between a tick before and after; of those that stand here with none, nothing is known.)
+const ENCODERS: [(&str, u64); 4] = [("avenc_aac", 1024), ("fdkaacenc", 0), ("mfaacenc", 0), ("voaacenc", 1600)];
 /// By how much what a device gives may be late or early before silence fills the gap or samples are dropped, in
 /// nanoseconds: less than a frame of 60 a second, more than the jitter of a machine that is not overloaded.
 const TOLERANCE_NS: u64 = 10_000_000;
@@ -178,7 +178,7 @@ fn need(gstreamer: &GStreamer, element: &str) -> Result<Line, Trouble> {
 /// The pipeline's clock is the system's, which pictures are stamped by. What the device gives is stamped by it, too, so that
 /// the device's own may be fast or slow.
 fn own_clock(source: Line) -> Line {
-    // Skew, the default, lets a device lag by all of its buffer, 200 ms, before it does something.
+    // Skew, the default, lets a device drift by several frames before it does something.
     source.set("provide-clock", false).set("slave-method", "re-timestamp")
 }
 
