@@ -357,5 +357,6 @@ fn a_source_whose_waits_were_none_would_be_caught() {
             reader.peer.try_hear("whole", PATIENCE) == Some(format!("whole {number}"))
         });
         assert_eq!(whole.count() == 5, right, "{mutant}");
+        sender.order("stop", "stopped");
     }
 }
