@@ -276,20 +276,14 @@ fn a_driver_without_kernels_leaves_conversions_to_the_host() {
 #[ignore = "needs the emulated CUDA driver: cargo xtask emulated -- cargo test --test cudaipc_guards -- --ignored"]
 fn a_sink_whose_driver_has_no_kernels_converts_on_the_host() {
     let mut sender = Sender::start(&[("EMULATED_CUDA_VERSION", "11080")]);
-    let cases: [(fn(&str, &str) -> String, &str); 5] = [
-        (sending, ""),
-        (sending, "sample-type=f16"),
-        (uploading, ""),
-        (uploading, "sample-type=f16"),
-        (uploading, UPRIGHT),
-    ];
-    for (case, (pipeline, options)) in (0..).zip(cases) {
+    let cases = [(false, ""), (false, "sample-type=f16"), (true, ""), (true, "sample-type=f16"), (true, UPRIGHT)];
+    for (case, (on_device, options)) in (0..).zip(cases) {
         let name = Name::new("no-kernels-sink");
         let origin = if options == UPRIGHT { UPRIGHT } else { "" };
         let run = Run::playing(&receiving(&name, origin, "videoconvert ! video/x-raw,format=BGRA"));
-        sender.play(&pipeline(&name, options));
+        sender.play(&if on_device { uploading(&name, options) } else { sending(&name, options) });
         sender.send(case, 1, 60);
-        assert_eq!(number(&run), case, "{options}");
+        assert_eq!(number(&run), case, "{on_device} {options}");
         run.assert_no_error();
         run.stop();
         assert_eq!(sender.order("errors", "said").matches("Error").count(), 0);
@@ -357,5 +351,6 @@ fn a_source_whose_waits_were_none_would_be_caught() {
             reader.peer.try_hear("whole", PATIENCE) == Some(format!("whole {number}"))
         });
         assert_eq!(whole.count() == 5, right, "{mutant}");
+        sender.order("stop", "stopped");
     }
 }

@@ -52,6 +52,12 @@ fn number(sample: &gst::Sample) -> u32 {
     pictures::whole_number(&info, &frames::packed(sample.buffer().expect("a sample has a buffer"), &info))
 }
 
+/// How many files the other process has open.
+fn descriptors_of(other: &mut Sender) -> usize {
+    let said = other.order("descriptors", "descriptors");
+    said.rsplit(' ').next().and_then(|count| count.parse().ok()).expect("a number")
+}
+
 /// What the emulated driver counted in a process that has ended.
 fn counted(file: &std::path::Path) -> BTreeMap<String, u64> {
     let text = std::fs::read_to_string(file).expect("the emulated driver wrote its counts");
@@ -85,10 +91,10 @@ fn a_source_that_is_cycled_a_hundred_times_leaves_nothing() {
         assert_eq!(taken, "taken one", "round {round}");
         other.order("stop", "stopped");
         if round == 10 {
-            descriptors = Some(other.order("descriptors", "descriptors"));
+            descriptors = Some(descriptors_of(&mut other));
         }
     }
-    assert_eq!(Some(other.order("descriptors", "descriptors")), descriptors, "no file stays open");
+    assert!(Some(descriptors_of(&mut other)) <= descriptors, "no file stays open: {descriptors:?}");
     producer.assert_no_error();
     other.end();
     assert_nothing_left(&counted(&counts));
@@ -110,10 +116,10 @@ fn a_sink_that_is_cycled_a_hundred_times_leaves_nothing() {
         other.order("stop", "stopped");
         assert!(!name.exists(), "the name goes with the sink");
         if round == 10 {
-            descriptors = Some(other.order("descriptors", "descriptors"));
+            descriptors = Some(descriptors_of(&mut other));
         }
     }
-    assert_eq!(Some(other.order("descriptors", "descriptors")), descriptors, "no file stays open");
+    assert!(Some(descriptors_of(&mut other)) <= descriptors, "no file stays open: {descriptors:?}");
     assert!(reader.stat("s", "reattached") > 50, "the reader came back {} times", reader.stat("s", "reattached"));
     reader.assert_no_error();
     reader.stop();
