@@ -97,8 +97,8 @@ fn frames_on_the_gpu_are_arrays_and_arrays_are_frames() {
 fn a_model_between_two_buffers_reads_one_and_writes_the_other() {
     let (from, to) = (Name::new("between-from"), Name::new("between-to"));
     // Not what RGBA is taken for where nobody says: it must come through.
-    let colorimetry = "1:1:5:1".parse::<gst_video::VideoColorimetry>().expect("full range, BT.709");
     let info = ring::info(VideoFormat::Rgba, 16, 8);
+    let colorimetry = "1:1:5:1".parse::<gst_video::VideoColorimetry>().expect("full range, BT.709");
     let info = gst_video::VideoInfo::builder(VideoFormat::Rgba, 16, 8).fps(info.fps()).colorimetry(&colorimetry);
     let info = info.build().expect("a valid format");
     let (writer, feed) = ring::fed(&from, &info, "slots=4");

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tdlink_core::protocol::cudalink::layout;
 
 use super::announced::cudalink_bytes;
 use super::name::Name;
