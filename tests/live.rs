@@ -409,6 +409,26 @@ fn who_mixes_knows_the_frames_before_there_is_a_sender() {
 }
 
 #[test]
+fn a_capsfilter_may_change_its_mind_before_there_is_a_sender() {
+    let name = Name::new("mind");
+    for waiting in ["nothing", "black"] {
+        let run = Run::playing(&format!(
+            "tdshmsrc name=s shm-name={name} protocol=raw while-waiting={waiting} ! capsfilter name=f caps=video/x-raw,format=RGBA,width=64,height=64 ! fakesink sync=false async=false"
+        ));
+        for side in [64, 32] {
+            let caps = format!("video/x-raw,format=RGBA,width={side},height={side}");
+            run.element("f").set_property("caps", caps.parse::<gst::Caps>().expect("caps"));
+            poll(&format!("{side} pixels of {waiting}"), PATIENCE, || {
+                let caps = run.element("s").static_pad("src")?.current_caps()?;
+                (caps.structure(0)?.get("width") == Ok(side)).then_some(())
+            });
+        }
+        run.assert_no_error();
+        run.stop();
+    }
+}
+
+#[test]
 fn counted_timestamps_are_frame_number_over_framerate() {
     let name = Name::new("count");
     let mut writer = sender(&name);

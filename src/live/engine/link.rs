@@ -152,12 +152,15 @@ impl Engine {
 
     /// Downstream has changed: other caps, and where nothing else says it, another geometry.
     pub(super) fn reconsider(&mut self, feed: &mut impl Feed, host: &impl Host) -> Result<(), FlowError> {
-        if feed.reconsider() && self.linked {
+        let other = feed.reconsider();
+        if other && self.linked {
             feed.detach();
             self.linked = false;
             self.next_look = Instant::now();
-        } else if let Some(desc) = self.desc.clone() {
-            self.agree(feed, host, desc, true)?;
+        } else if let Some(known) = self.desc.clone() {
+            // Nobody is there yet whose frames these were.
+            let expected = feed.expected().filter(|_| other);
+            self.agree(feed, host, expected.unwrap_or(known), true)?;
         }
         Ok(())
     }
