@@ -293,12 +293,12 @@ impl Consumer {
             self.fresh = true;
             // Whatever rest it seems to take, it may have been stopped anywhere.
             self.met = 2 * RESTLESS;
-            self.vain = if chased == Chased::Torn { self.vain + 1 } else { 0 };
+            self.vain = if chased == Chased::Whole { 0 } else { self.vain + 1 };
             self.failed = match chased {
-                Chased::Rests => self.failed - 1,
                 // One that keeps a pace, and was met for as long as a busy machine kept it or us from running, rests
                 // between its frames: nobody who chases it finds out.
-                Chased::Torn if self.vain >= VAIN => 0,
+                Chased::Rests | Chased::Torn if self.vain >= VAIN => 0,
+                Chased::Rests => self.failed - 1,
                 Chased::Torn | Chased::Whole => 2 * CHASED,
             };
             self.vain %= VAIN;
@@ -312,7 +312,8 @@ impl Consumer {
         let deadline = self.clock.elapsed() + PATIENCE;
         loop {
             let changed = self.fresh;
-            if self.wait_for_rest(deadline)? && self.copy(dst, stride)? {
+            let rests = self.wait_for_rest(deadline)?;
+            if rests && self.copy(dst, stride)? {
                 self.failed = 0;
                 self.fresh = self.front.is_news();
                 self.remember()?;
@@ -321,7 +322,10 @@ impl Consumer {
             torn_attempts += 1;
             self.fresh = true;
             if torn_attempts >= ATTEMPTS || self.clock.elapsed() >= deadline {
-                self.failed = (self.failed + 1).min(2 * CHASED);
+                // One that rests and is not yet believed to is not to be chased for that.
+                if rests || self.front.still(self.clock.elapsed()) < LONG_REST {
+                    self.failed = (self.failed + 1).min(2 * CHASED);
+                }
                 self.met = (self.met + 1).min(2 * RESTLESS);
                 return Ok(FrameRead { whole: false, torn_attempts, changed: true });
             }
