@@ -186,8 +186,8 @@ fn device(caps: &str) -> String {
 /// The caps of a picture as videoconvert is to make it: those that came.
 fn caps_of(came: &Picture) -> String {
     let info = came.info();
-    let site = info.chroma_site().to_str();
-    let site = if info.format_info().is_yuv() { format!(",chroma-site={site}") } else { String::new() };
+    let yuv = info.format_info().is_yuv();
+    let site = if yuv { format!(",chroma-site={}", info.chroma_site().to_str()) } else { String::new() };
     format!("video/x-raw,format={},colorimetry={}{site}", info.format(), info.colorimetry())
 }
 
@@ -359,7 +359,8 @@ fn what_encoders_take_becomes_any_wire() {
     for (width, height) in [(64, 48), (33, 17)] {
         let bars = Picture::bars(width, height);
         for format in ["NV12", "P010_10LE", "RGB10A2_LE"] {
-            let sent = bars.converted(&format!("video/x-raw,format={format}"), "");
+            let site = if format == "RGB10A2_LE" { "" } else { ",chroma-site=jpeg" };
+            let sent = bars.converted(&format!("video/x-raw,format={format}{site}"), "");
             // Each of four pixels has the chroma of all. To 8 bits videoconvert takes a short way that is off by five.
             let wide = sent.converted("video/x-raw,format=RGBA64_LE,colorimetry=sRGB", "chroma-mode=none").codes();
             // And of 2 bits of alpha it makes three quarters where they are full.
