@@ -83,7 +83,9 @@ mod tests {
     fn copies_that_take_the_same_time_are_looked_at_two_or_three_times() {
         for time in [100, 300, 600, 1500, 3500] {
             let mut usual = Usual::default();
-            (0..30).for_each(|_| drop(wait(&mut usual, micros(time))));
+            for _ in 0..30 {
+                wait(&mut usual, micros(time));
+            }
             let waits: Vec<_> =
                 (0..100u64).map(|at| wait(&mut usual, micros(time + time * (at * 7 % 10) / 100))).collect();
             let looks: u32 = waits.iter().map(|(looks, _)| looks).sum();
@@ -105,13 +107,19 @@ mod tests {
     #[test]
     fn one_long_wait_holds_up_none_of_those_that_follow() {
         let mut usual = Usual::default();
-        (0..30).for_each(|_| drop(wait(&mut usual, micros(400))));
+        for _ in 0..30 {
+            wait(&mut usual, micros(400));
+        }
         wait(&mut usual, Duration::from_secs(2));
         let (_, late) = wait(&mut usual, micros(400));
         assert!(late <= micros(300), "{late:?}");
-        (0..1000).for_each(|_| drop(wait(&mut usual, Duration::from_secs(2))));
+        for _ in 0..1000 {
+            wait(&mut usual, Duration::from_secs(2));
+        }
         assert!(usual.0 <= LONGEST);
-        (0..60).for_each(|_| drop(wait(&mut usual, micros(400))));
+        for _ in 0..60 {
+            wait(&mut usual, micros(400));
+        }
         let (_, late) = wait(&mut usual, micros(400));
         assert!(late <= micros(200), "it is forgotten what was: {late:?}");
     }
@@ -119,7 +127,9 @@ mod tests {
     #[test]
     fn what_is_done_before_anybody_asks_is_asked_for_at_once() {
         let mut usual = Usual::default();
-        (0..50).for_each(|_| drop(wait(&mut usual, micros(600))));
+        for _ in 0..50 {
+            wait(&mut usual, micros(600));
+        }
         (0..50).for_each(|_| assert_eq!(wait(&mut usual, Duration::ZERO), (1, Duration::ZERO)));
         assert!(matches!(usual.pause(1, Duration::ZERO), Pause::Awake(_)));
     }
