@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the core says by `tracing` becomes GStreamer's debug log, category `tdlink`: events, and spans when they are
-//! over. (`GST_DEBUG=tdlink:5` has what happens now and then, attach, resize, detach; `tdlink:6` each wait, copy and
-//! publication, too.)
+//! What the core and the elements say by `tracing` becomes GStreamer's debug log, category `tdlink`: events, and spans
+//! when they are over. (`GST_DEBUG=tdlink:5` has what happens now and then, attach, resize, detach; `tdlink:6` each wait,
+//! copy and publication, too.)
 
 use std::{
     collections::BTreeMap,
@@ -58,6 +58,12 @@ fn level(metadata: &Metadata<'_>) -> gst::DebugLevel {
     }
 }
 
+/// The core's, or the elements' own, whose crate is named after the plugin's file.
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    target.starts_with("tdlink") || target.starts_with(env!("CARGO_CRATE_NAME"))
+}
+
 fn open(id: &span::Id, change: impl FnOnce(&mut Open)) {
     let mut spans = SPANS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(span) = spans.get_mut(&id.into_u64()) {
@@ -68,11 +74,11 @@ fn open(id: &span::Id, change: impl FnOnce(&mut Open)) {
 impl Subscriber for Forward {
     /// Asked each time: the category's level may change while the program runs.
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if metadata.target().starts_with("tdlink") { Interest::sometimes() } else { Interest::never() }
+        if is_ours(metadata) { Interest::sometimes() } else { Interest::never() }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        CAT.above_threshold(level(metadata)) && metadata.target().starts_with("tdlink")
+        CAT.above_threshold(level(metadata)) && is_ours(metadata)
     }
 
     fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {

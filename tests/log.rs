@@ -66,6 +66,13 @@ fn level_six_tells_of_each_frame_and_of_what_surrounds_them() {
 }
 
 #[test]
+fn what_the_elements_say_themselves_is_told_too() {
+    let (name, sent, _) = both("log-elements", "tdlink:4", "slots=3");
+    let parts = ["INFO", &format!("{}: ", &*name)];
+    assert!(has(&sent, &parts), "how the name came to be the sink's: {parts:?} in:\n{sent}");
+}
+
+#[test]
 fn copies_of_a_buffer_with_one_slot_are_told_of_with_their_bytes() {
     let (name, _, taken) = both("log-copies", "tdlink:6", "");
     let (name, bytes) = (format!("name={}", &*name), format!("bytes={}", 64 * 36 * 4));

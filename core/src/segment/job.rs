@@ -56,6 +56,7 @@ impl Job {
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -67,9 +68,11 @@ mod tests {
         let job = Job::new().unwrap();
         job.add(&child).unwrap();
         assert!(child.try_wait().unwrap().is_none(), "it runs on in the job");
-        let open = child.stdin.take();
         drop(job);
-        child.wait().unwrap();
-        drop(open);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "it runs on without the job");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }

@@ -63,11 +63,6 @@ pub use bell::{Bell, SLEEPERS};
 pub use clock::{monotonic_ns, monotonic_ns_at};
 pub use control::{ControlSegment, MAX_ROWS, PixelSegment, RowClaim, remove_pixels};
 pub use error::{AccessError, SegmentError};
-/// Where all names stand.
-#[cfg(target_os = "linux")]
-pub(crate) fn directory() -> &'static std::path::Path {
-    place::Place::directory()
-}
 #[cfg(target_os = "linux")]
 pub(crate) use holders::{producer_among, used_by_others, users};
 pub use interrupt::interrupt;
@@ -96,6 +91,12 @@ use unix as os;
 pub(crate) use watched::Watched;
 #[cfg(windows)]
 use windows as os;
+
+/// Where all names stand.
+#[cfg(target_os = "linux")]
+pub(crate) fn directory() -> &'static std::path::Path {
+    place::Place::directory()
+}
 
 /// Which object a mapping shows: on Linux equal for two mappings of one object. Elsewhere objects cannot be told apart,
 /// and every mapping of a process has an identity of its own.

@@ -4,9 +4,11 @@
 #[cfg(target_os = "linux")]
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tdlink_core::protocol::control::{ConsumeError, Interrupt, ProduceError, Producer, ProducerOptions, Wait};
+use tdlink_core::protocol::control::{ConsumeError, Interrupt, ProduceError, Producer, ProducerOptions, Stamps, Wait};
 use tdlink_core::segment::{Acquired, CreateOptions, Published, SegmentError};
 
 use super::{Name, next, objects, send, spec, wait};
@@ -200,4 +202,55 @@ fn a_raw_name_that_a_python_reader_took_away_is_put_back_on_the_same_memory() {
         assert_eq!(wait(consumer), Wait::Newer);
         assert_eq!(next(consumer), Ok(4));
     }
+}
+
+/// Asks the producer whenever a span ends, as a log function of an application may.
+struct Curious {
+    producer: Arc<Producer>,
+    answered: Arc<Mutex<Vec<bool>>>,
+}
+
+impl tracing::Subscriber for Curious {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+
+    fn try_close(&self, _: tracing::span::Id) -> bool {
+        let (says, said) = channel();
+        let producer = Arc::clone(&self.producer);
+        // On a thread of its own, so that an answer that never comes is one that fails.
+        std::thread::spawn(move || {
+            let generation = producer.generation();
+            drop(producer);
+            says.send(generation)
+        });
+        let answer = said.recv_timeout(Duration::from_secs(5)).is_ok();
+        self.answered.lock().unwrap().push(answer);
+        true
+    }
+}
+
+#[test]
+fn who_is_told_of_a_resize_or_a_publication_may_ask_the_producer() {
+    let name = Name::new();
+    let producer = Arc::new(name.produce(ProducerOptions::latest(3)).unwrap());
+    let answered = Arc::default();
+    let curious = Curious { producer: Arc::clone(&producer), answered: Arc::clone(&answered) };
+    tracing::subscriber::with_default(curious, || {
+        let stale = producer.acquire(0).unwrap().unwrap();
+        producer.set_spec(spec(32, 16)).unwrap();
+        stale.publish(Stamps::default()).unwrap_err();
+        producer.acquire(0).unwrap().unwrap().publish(Stamps::default()).unwrap();
+    });
+    assert_eq!(*answered.lock().unwrap(), [true; 3], "resized, refused, published");
 }

@@ -146,8 +146,10 @@ impl Producer {
     /// # Errors
     /// A description that cannot be, and what segments can come to: then the old description stays in force.
     pub fn set_spec(&self, spec: FrameSpec) -> Result<(), ProduceError> {
+        // It ends without the lock: who is told of it may ask anything of us.
+        let _span;
         let mut offer = self.inner.lock();
-        let _span = tracing::debug_span!("resize", name = %offer.name(), frame = %spec.desc).entered();
+        _span = tracing::debug_span!("resize", name = %offer.name(), frame = %spec.desc).entered();
         offer.set_spec(spec)
     }
 
@@ -298,8 +300,10 @@ impl Drop for Producer {
     fn drop(&mut self) {
         if self.process.is_current() {
             let mut offer = self.inner.lock();
-            tracing::debug!(protocol = "control", name = %offer.name(), "detach");
             offer.close();
+            let name = offer.name().clone();
+            drop(offer);
+            tracing::debug!(protocol = "control", %name, "detach");
         }
     }
 }
@@ -347,11 +351,12 @@ impl WriteSlot {
     /// The description has changed since it was acquired, the producer has gone or lost its name, `stamps` say a stride
     /// that does not fit, or a segment was cut short. The frame is not seen then.
     pub fn publish(mut self, stamps: Stamps) -> Result<u64, ProduceError> {
+        // It ends without the lock: who is told of it may ask anything of us.
+        let span;
         let mut offer = self.inner.lock();
-        let span = tracing::trace_span!("publish", name = %offer.name(), slot = self.slot, sequence = Empty).entered();
+        span = tracing::trace_span!("publish", name = %offer.name(), slot = self.slot, sequence = Empty).entered();
         let sequence = offer.publish(self.generation, self.slot, stamps)?;
         span.record("sequence", sequence);
-        drop(offer);
         self.published = true;
         Ok(sequence)
     }

@@ -49,7 +49,7 @@ impl Writer {
         }
         let piece = piece_pixels(self.from_pixel, self.wire_pixel);
         segment.paced(part.len() * shape.row_bytes, |stores| {
-            let run = if shape.flip { stores.run(private_row_bytes) } else { 1 };
+            let run = if shape.flip { stores.run(private_row_bytes, shape.row_bytes) } else { 1 };
             for first in part.clone().step_by(run) {
                 for row in (first..part.end.min(first + run)).rev() {
                     let at = shape.private_row(row) * stride;

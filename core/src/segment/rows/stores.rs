@@ -14,16 +14,18 @@ pub(crate) enum Stores {
 }
 
 impl Stores {
-    /// How many rows of `row_bytes` bytes are read in ascending order before rows further up follow, where a frame is read
-    /// from its last row to its first. What is streamed may be written in such runs, what is not is written in order.
-    pub(crate) fn run(self, row_bytes: usize) -> usize {
+    /// How many rows are read in ascending order before rows further up follow, where a frame is read from its last row to
+    /// its first: rows of `read` bytes, which become `written` bytes. What is streamed may be written in such runs, what is
+    /// not is written in order. A run is no longer on either side than [`Rows`](super::Rows) promises: who reads beside the
+    /// writer goes by it.
+    pub(crate) fn run(self, read: usize, written: usize) -> usize {
         match self {
             Self::Cached => 1,
-            Self::Streamed => (RUN / row_bytes.max(1)).max(1),
+            Self::Streamed => (RUN / read.max(written).max(1)).max(1),
         }
     }
 
-    /// Copies a piece of a frame to its place in private memory.
+    /// Copies a piece of a frame to its place in private memory, within [`Segment::paced`].
     ///
     /// # Panics
     /// The two have not the same length.
@@ -71,6 +73,16 @@ impl Segment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_is_as_short_as_other_readers_rely_on_whatever_rows_become() {
+        for (read, written) in [(4096, 4096), (512, 8192), (8192, 512), (1, 1), (1 << 20, 1 << 16)] {
+            assert_eq!(Stores::Cached.run(read, written), 1, "{read} {written}");
+            let run = Stores::Streamed.run(read, written);
+            assert!(run == 1 || run * read.max(written) <= RUN, "{read} {written}: {run} rows");
+            assert!((run + 1) * read.max(written) > RUN, "{read} {written}: {run} rows, as long as may be");
+        }
+    }
 
     #[test]
     fn pieces_arrive_whole_by_either_kind_of_stores_and_nothing_beside() {
