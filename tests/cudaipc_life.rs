@@ -52,7 +52,8 @@ fn number(sample: &gst::Sample) -> u32 {
     pictures::whole_number(&info, &frames::packed(sample.buffer().expect("a sample has a buffer"), &info))
 }
 
-/// How many files the other process has open.
+/// How many files the other process has open. A pipeline that was let go of may live on for a moment, with the sockets of
+/// its bus and the memory of its pools: the thread of GStreamer's that carried on its change of state holds it, too.
 fn descriptors_of(other: &mut Sender) -> usize {
     let said = other.order("descriptors", "descriptors");
     said.rsplit(' ').next().and_then(|count| count.parse().ok()).expect("a number")
@@ -84,17 +85,17 @@ fn a_source_that_is_cycled_a_hundred_times_leaves_nothing() {
     let counts = folder.join("counts");
     let producer = Run::playing(&format!("{PICTURES} ! tdcudaipcsink name=k sync=false shm-name={name}"));
     let mut other = Sender::start(&[("EMULATED_CUDA_STATS", counts.to_str().expect("a path of ours"))]);
-    let mut descriptors = None;
+    let mut fewest = usize::MAX;
     for round in 0..100 {
         other.play(&receiving(&name, if round % 3 == 0 { "origin=top-left io-mode=import" } else { "" }));
         let taken = other.order("take", "taken");
         assert_eq!(taken, "taken one", "round {round}");
         other.order("stop", "stopped");
-        if round == 10 {
-            descriptors = Some(descriptors_of(&mut other));
+        if (1..=10).contains(&round) {
+            fewest = fewest.min(descriptors_of(&mut other));
         }
     }
-    assert!(Some(descriptors_of(&mut other)) <= descriptors, "no file stays open: {descriptors:?}");
+    poll("no file stays open", PATIENCE, || (descriptors_of(&mut other) <= fewest).then_some(()));
     producer.assert_no_error();
     other.end();
     assert_nothing_left(&counted(&counts));
@@ -109,17 +110,17 @@ fn a_sink_that_is_cycled_a_hundred_times_leaves_nothing() {
     let reader =
         Run::playing(&format!("tdcudaipcsrc name=s shm-name={name} keepalive=0 ! video/x-raw ! fakesink sync=false"));
     let mut other = Sender::start(&[("EMULATED_CUDA_STATS", counts.to_str().expect("a path of ours"))]);
-    let mut descriptors = None;
+    let mut fewest = usize::MAX;
     for round in 0..100 {
         other.play(&sending(&name));
         other.send(round, 2, 200);
         other.order("stop", "stopped");
         assert!(!name.exists(), "the name goes with the sink");
-        if round == 10 {
-            descriptors = Some(descriptors_of(&mut other));
+        if (1..=10).contains(&round) {
+            fewest = fewest.min(descriptors_of(&mut other));
         }
     }
-    assert!(Some(descriptors_of(&mut other)) <= descriptors, "no file stays open: {descriptors:?}");
+    poll("no file stays open", PATIENCE, || (descriptors_of(&mut other) <= fewest).then_some(()));
     assert!(reader.stat("s", "reattached") > 50, "the reader came back {} times", reader.stat("s", "reattached"));
     reader.assert_no_error();
     reader.stop();

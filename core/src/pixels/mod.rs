@@ -47,8 +47,8 @@
 //! * **Where chroma stands** ([`ChromaSite`]). In the middle of its 2 × 2 pixels: the average is
 //!   ((upper left + upper right) + (lower left + lower right)) × 0.25, and all four have the same chroma coming back. On the
 //!   left: with the pixel before the left one, which in the first column is the left one again, each row's sum is
-//!   (before + right) + (left + left), and the average is (upper sum + lower sum) × 0.125; coming back, the left pixels have that chroma, and
-//!   the right ones (it + the next) × 0.5, or the same in the last two columns.
+//!   (before + right) + (left + left), and the average is (upper sum + lower sum) × 0.125; coming back, the left pixels
+//!   have that chroma, and the right ones (it + the next) × 0.5, or the same in the last two columns.
 //!
 //! | | black | span of Y | middle | span of C | maximum |
 //! | --- | --- | --- | --- | --- | --- |

@@ -178,6 +178,9 @@ fn quoted(path: &Path) -> String {
 const FRAMES: usize = 60;
 const SIZE: usize = 320 * 240 * 4;
 
+/// What the emulated driver fills memory with that is freed.
+const FREED: u8 = 0xDD;
+
 /// GStreamer's own CUDA elements between processes: what arrives was sent, in order, and most of it arrives.
 fn own_ipc(shell: &dyn Fn(&str) -> Command, check: &dyn Fn(&str) -> Outcome, folder: &Path) -> Outcome {
     for (mode, io) in [("legacy", "copy"), ("legacy", "import"), ("mmap", "copy"), ("mmap", "import")] {
@@ -211,14 +214,20 @@ fn own_ipc(shell: &dyn Fn(&str) -> Command, check: &dyn Fn(&str) -> Outcome, fol
         let sent = std::fs::read(&before).map_err(here("cannot read", &before))?;
         let received = std::fs::read(&after).map_err(here("cannot read", &after))?;
         let sent: Vec<&[u8]> = sent.chunks(SIZE).collect();
+        // A sink that ends frees its memory although its receiver may not have read the last picture yet.
+        let is_freed = |picture: &[u8]| picture.len() == SIZE && picture.iter().all(|byte| *byte == FREED);
+        let mut received: Vec<&[u8]> = received.chunks(SIZE).collect();
+        if received.pop_if(|last| is_freed(last)).is_some() {
+            say(format_args!("the last picture of {mode}, {io} was read when its sink had freed it"));
+        }
         let mut at = 0;
-        for frame in received.chunks(SIZE) {
-            match sent[at..].iter().position(|picture| *picture == frame) {
+        for frame in &received {
+            match sent[at..].iter().position(|picture| picture == frame) {
                 Some(skipped) => at += skipped + 1,
                 None => fail!("cudaipcsink ! cudaipcsrc, {mode}, {io}: a picture that was not sent, or not in order"),
             }
         }
-        let count = received.len() / SIZE;
+        let count = received.len();
         say(format_args!("cudaipcsink ! cudaipcsrc, {mode}, {io}: {count} of {} pictures, each right", sent.len()));
         if count < FRAMES / 2 {
             fail!("cudaipcsink ! cudaipcsrc, {mode}, {io}: only {count} of {FRAMES} pictures");
