@@ -21,13 +21,17 @@ pub enum Work {
     Convert(Conversion),
 }
 
-/// Where chroma of `info` stands, if the device knows that site. What is not told is what H.264 and HEVC mean then.
-pub fn chroma_site(info: &VideoInfo) -> Option<ChromaSite> {
-    match info.chroma_site() {
-        VideoChromaSite::JPEG => Some(ChromaSite::Middle),
-        site if site == VideoChromaSite::MPEG2 || site.is_empty() => Some(ChromaSite::Left),
-        _ => None,
-    }
+/// The device's site that chroma of `info` stands at, or next to: what stands on its row's or between two fields'
+/// lines (`cosited`, `dv`, …) is at most half a pixel away. What is not told is what H.264 and HEVC mean then.
+pub fn chroma_site(info: &VideoInfo) -> ChromaSite {
+    let site = info.chroma_site();
+    if site.is_empty() || site.contains(VideoChromaSite::H_COSITED) { ChromaSite::Left } else { ChromaSite::Middle }
+}
+
+/// Whether chroma of `info` stands exactly there.
+pub fn is_at_its_site(info: &VideoInfo) -> bool {
+    let site = info.chroma_site();
+    site.is_empty() || [VideoChromaSite::MPEG2, VideoChromaSite::JPEG].contains(&site)
 }
 
 /// The picture that frames of `info` are, if the device can make it.
@@ -42,7 +46,7 @@ pub fn picture(info: &VideoInfo) -> Option<Picture> {
         };
         let full = colorimetry.range() == VideoColorRange::Range0_255;
         let range = if full { Range::Full } else { Range::Limited };
-        Some(Yuv { matrix, range, site: chroma_site(info)? })
+        Some(Yuv { matrix, range, site: chroma_site(info) })
     };
     Some(match info.format() {
         VideoFormat::Rgba => Picture::Rgba,
@@ -247,8 +251,9 @@ mod tests {
         assert_eq!(with(",colorimetry=1:3:7:1,chroma-site=jpeg", 48), yuv(Matrix::Bt709, Range::Full, Middle));
         assert_eq!(with(",colorimetry=bt2100-pq", 48), yuv(Matrix::Bt2020, Range::Limited, Left));
         assert_eq!(with(",colorimetry=smpte240m,chroma-site=mpeg2", 48), None);
-        for site in ["cosited", "dv", "v-cosited"] {
-            assert_eq!(with(&format!(",colorimetry=bt709,chroma-site={site}"), 48), None, "{site}");
+        for (site, near) in [("cosited", Left), ("dv", Left), ("v-cosited", Middle)] {
+            let found = with(&format!(",colorimetry=bt709,chroma-site={site}"), 48);
+            assert_eq!(found, yuv(Matrix::Bt709, Range::Limited, near), "{site}");
         }
         // Where caps say nothing of either, GStreamer's defaults stand; what they do say stays.
         assert_eq!(with("", 48), yuv(Matrix::Bt601, Range::Limited, Middle));

@@ -10,6 +10,7 @@ use gst_base::{prelude::*, subclass::prelude::*};
 use gst_video::VideoInfo;
 use tdlink_core::{
     frame::{ChannelOrder, FrameDesc, Origin, SampleType},
+    pixels::ChromaSite,
     segment::{Published, SegmentName},
 };
 
@@ -156,14 +157,22 @@ impl BaseSinkImpl for CudaIpcSink {
         };
         let info = video::info(caps).map_err(|err| refused(format!("{caps} are no video caps: {err}")))?;
         let on_device = video::is_device(caps);
-        if on_device && video::has_chroma_aside(info.format()) && device::chroma_site(&info).is_none() {
-            let site = info.chroma_site().to_str();
-            return Err(refused(format!(
-                "{caps}: chroma-site={site} cannot be read, only jpeg (in the middle of 2 x 2 pixels) and mpeg2 (on their left); cudaconvert or videoconvert with chroma-site=mpeg2 behind it makes that"
-            )));
-        }
         if on_device && device::picture(&info).is_none() || !on_device && video::pixel_format(info.format()).is_none() {
             return Err(refused(format!("{caps}: neither this format nor this colorimetry can be read")));
+        }
+        if on_device && video::has_chroma_aside(info.format()) && !device::is_at_its_site(&info) {
+            let site = info.chroma_site().to_str();
+            gst::element_imp_warning!(
+                self,
+                gst::StreamError::Format,
+                [
+                    "chroma-site={site} is read as {}, up to half a pixel beside it",
+                    match device::chroma_site(&info) {
+                        ChromaSite::Left => "mpeg2",
+                        ChromaSite::Middle => "jpeg",
+                    }
+                ]
+            );
         }
         let published = self.output.with(|output| {
             if let Some(desc) = output.publish(info)? {
