@@ -13,8 +13,6 @@ use crate::run::{self, Outcome, Trouble, say};
 
 /// Programs of tests that run at a time.
 const AT_A_TIME: usize = 4;
-/// Longest look into all of GStreamer's plugins, in seconds.
-const PATIENCE: u32 = 300;
 /// Threads of a program whose tests start no processes; elsewhere each test has the program for itself.
 const THREADS: &str = "4";
 
@@ -111,9 +109,7 @@ impl Program {
 
 /// Runs them all, and fails if one fails or none ran a test.
 pub fn run(kit: &Kit, programs: &[Program]) -> Outcome {
-    // One program alone looks into all plugins first: of several that do so at a time, each with a scanner of its own, one's
-    // scanner stood still, and held the pipe by which it was heard.
-    run::check(kit.gst("gst-inspect-1.0", PATIENCE).args(["--exists", "videotestsrc"]))?;
+    kit.begin()?;
     let next = Mutex::new(programs.iter());
     let results = Mutex::new((0, Vec::new()));
     let work = || {
