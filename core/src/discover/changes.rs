@@ -3,6 +3,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::path::Path;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
@@ -29,23 +30,31 @@ impl Changes {
     /// # Errors
     /// The system's refusal: `fs.inotify.max_user_instances` of them exist already, or there is no such folder.
     pub fn watch() -> io::Result<Self> {
+        Self::watch_folder(directory())
+    }
+
+    fn watch_folder(folder: &Path) -> io::Result<Self> {
         let queue = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let coming = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ATTRIB | WatchFlags::MODIFY;
         let going = WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::CLOSE_WRITE;
-        add_watch(&queue, directory(), coming | going | WatchFlags::ONLYDIR)?;
+        add_watch(&queue, folder, coming | going | WatchFlags::ONLYDIR)?;
         Ok(Self { queue })
     }
 
     /// Whether there was news since the last question, of anything that could be a buffer.
     ///
     /// # Errors
-    /// The system's refusal.
+    /// The system's refusal, or that the folder has gone (removed, or its file system unmounted), of which no news comes any
+    /// more, whatever has its name by then.
     pub fn any(&mut self) -> io::Result<bool> {
         let mut room = [MaybeUninit::uninit(); ROOM];
         let mut reader = Reader::new(&self.queue, &mut room);
         let mut news = false;
         loop {
             match reader.next() {
+                Ok(event) if event.events().contains(ReadFlags::IGNORED) => {
+                    return Err(io::Error::new(io::ErrorKind::NotFound, "the folder has gone"));
+                }
                 // More than the kernel keeps is news, too.
                 Ok(event) => {
                     news |= event.events().contains(ReadFlags::QUEUE_OVERFLOW)
@@ -120,6 +129,17 @@ mod tests {
         while changes.any().unwrap() {
             assert!(Instant::now() < deadline, "there is always more");
         }
+    }
+
+    #[test]
+    fn a_folder_that_has_gone_is_said_and_not_taken_for_a_quiet_one() {
+        let folder = std::env::temp_dir().join(format!("tdlink-changes-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let mut changes = Changes::watch_folder(&folder).unwrap();
+        assert!(!changes.any().unwrap());
+        std::fs::remove_dir(&folder).unwrap();
+        assert_eq!(changes.any().unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(Changes::watch_folder(&folder).is_err(), "there is none to watch");
     }
 
     #[test]

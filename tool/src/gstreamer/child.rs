@@ -219,6 +219,29 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_is_not_there_does_not_start() {
+        for program in ["/nowhere/gst-launch-1.0", "tdlink-has-no-such-program"] {
+            let said = Child::start(Command::new(program)).expect_err("there is none").to_string();
+            assert!(said.starts_with(&format!("{program} does not start")), "{said}");
+        }
+    }
+
+    #[test]
+    fn words_arrive_as_they_are_and_so_does_how_it_ended() {
+        let words = ["a b", "", "it's \"so\"", "$HOME `id` $(id) *", "-n", "back\\slash", "two\nlines", "|;&<>#"];
+        let mut command = Command::new("/usr/bin/env");
+        command.args(["sh", "-c", r#"printf '<%s>\n' "$@"; exit 7"#, "sh"]).args(words);
+        let (child, mut lines) = (Child::start(command).expect("it starts"), Vec::new());
+        let ended = child.end(TO_END, |said| {
+            if let Said::Line(line) = said {
+                lines.push(line.clone());
+            }
+        });
+        assert_eq!(lines.join("\n"), words.map(|word| format!("<{word}>")).join("\n"));
+        assert!(matches!(&ended, Ended::Badly(why) if why.contains("exit status: 7")), "{ended:?}");
+    }
+
+    #[test]
     fn what_dies_of_being_asked_to_end_ended_well() {
         let mut child = sleeper();
         child.interrupt();

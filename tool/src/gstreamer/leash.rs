@@ -5,6 +5,8 @@
 //! the shell interrupts the program, which ends in order. Windows: the program is in a job object, and the system ends it
 //! when we have gone.
 
+#[cfg(unix)]
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// What holds a process; it goes when the process has ended.
@@ -31,10 +33,13 @@ impl Leash {
     /// The same command for a process that can be held, in a process group of its own.
     ///
     /// # Errors
-    /// The system's, on Windows.
+    /// There is no such program, of which otherwise only the shell would hear; or the system's, on Windows.
     pub fn fit(command: Command) -> std::io::Result<Command> {
         use std::os::unix::process::CommandExt;
 
+        if !is_there(Path::new(command.get_program())) {
+            return Err(std::io::ErrorKind::NotFound.into());
+        }
         let mut held = Command::new("/bin/sh");
         held.args(["-c", WAITING]).arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
@@ -54,6 +59,16 @@ impl Leash {
     pub fn hold(process: &mut Child) -> std::io::Result<Self> {
         Ok(Self { pipe: process.stdin.take() })
     }
+}
+
+/// Whether there is such a file; a name without a folder is looked for where the shell looks.
+#[cfg(unix)]
+fn is_there(program: &Path) -> bool {
+    if program.components().count() > 1 {
+        return program.is_file();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 #[cfg(unix)]

@@ -2,6 +2,8 @@
 //! The built `tdlink` with the built plugin and this machine's GStreamer: what it records plays, what it plays is read.
 #![cfg(target_os = "linux")]
 
+#[path = "../../../tests/common/folder.rs"]
+mod files;
 mod film;
 #[allow(dead_code)] // these tests use a part of it
 #[path = "../../../tests/common/name.rs"]

@@ -4,6 +4,7 @@
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
+use super::files::Folder;
 use super::name::Name;
 use super::*;
 
@@ -16,9 +17,9 @@ const FRAME_MS: f64 = 1000.0 / PICTURES as f64;
 
 /// PulseAudio with an output that nobody hears, `out`, and a device that reads its samples from a pipe, `mic`.
 struct Server {
-    /// Ends the server when it is dropped, before the folder goes.
+    /// Ends the server when it is dropped, before the folder goes, in which it writes to its end.
     _process: Peer,
-    folder: PathBuf,
+    folder: Folder,
 }
 
 impl Server {
@@ -33,9 +34,7 @@ impl Server {
             return None;
         }
         // A socket's name must be short.
-        let folder = std::env::temp_dir().join(format!("tdlink-{test}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).expect("a folder for the server");
+        let folder = Folder::new(test);
         let socket = folder.join("native");
         let mut command = Command::new("pulseaudio");
         command.args(["-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1", "--log-level=error"]);
@@ -47,7 +46,7 @@ impl Server {
             pipe.display()
         ));
         for variable in ["XDG_RUNTIME_DIR", "PULSE_RUNTIME_PATH", "HOME"] {
-            command.env(variable, &folder);
+            command.env(variable, &*folder);
         }
         let process = Peer::spawn(command);
         poll("the sound server answers", PATIENCE, || {
@@ -60,7 +59,7 @@ impl Server {
     fn with(&self, mut command: Command) -> Command {
         command.env("PULSE_SERVER", format!("unix:{}", self.folder.join("native").display()));
         for variable in ["XDG_RUNTIME_DIR", "HOME"] {
-            command.env(variable, &self.folder);
+            command.env(variable, &*self.folder);
         }
         command
     }
@@ -80,12 +79,6 @@ impl Server {
         let mut world = Peer::spawn(self.with(command));
         world.hear("sending", PATIENCE);
         Sender(Some(world))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::ci;
 use crate::fail;
@@ -11,6 +11,8 @@ use crate::run::{self, Outcome, Trouble};
 
 /// Longest run of one program under Wine, in seconds: a whole binary of tests, at worst.
 const PATIENCE: u32 = 900;
+/// Longest look into all of GStreamer's plugins, in seconds.
+const FIRST_LOOK: u32 = 300;
 
 /// What the script leaves; [`Kit`] asks for nothing else.
 const SETTINGS: [&str; 9] =
@@ -130,6 +132,19 @@ impl Kit {
     /// How a program of Windows says a path of this machine.
     pub fn there(path: &Path) -> String {
         format!("Z:{}", path.display())
+    }
+
+    /// Starts Windows, which stays until [`Self::end`] and has nobody's output open, and looks into GStreamer's plugins.
+    pub fn begin(&self) -> Outcome {
+        // A server that runs already would stay as it is.
+        self.end()?;
+        let mut server = Command::new("timeout");
+        server.args(["--kill-after=10", "60"]).arg(self.path("wineserver")).arg("--persistent");
+        server.env("WINEPREFIX", self.path("prefix")).stdout(Stdio::null()).stderr(Stdio::null());
+        run::check(&mut server)?;
+        // Of several programs that look at a time, each with a scanner of its own, one's stood still.
+        let mut first = self.gst("gst-inspect-1.0", FIRST_LOOK);
+        run::check(first.args(["--exists", "videotestsrc"]).env("WINDOWS_UNHEARD", "yes"))
     }
 
     /// Ends every program of Windows that is left.

@@ -109,6 +109,7 @@ impl Program {
 
 /// Runs them all, and fails if one fails or none ran a test.
 pub fn run(kit: &Kit, programs: &[Program]) -> Outcome {
+    kit.begin()?;
     let next = Mutex::new(programs.iter());
     let results = Mutex::new((0, Vec::new()));
     let work = || {
@@ -124,6 +125,7 @@ pub fn run(kit: &Kit, programs: &[Program]) -> Outcome {
                     say(format_args!("{}: {count} tests passed under Wine in {seconds} s", program.name));
                     results.0 += count;
                     if !ended_well {
+                        say(format_args!("{} FAILS under Wine", program.name));
                         results.1.push(Trouble::Failed(format!("{} fails under Wine", program.name)));
                     }
                 }
