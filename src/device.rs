@@ -22,7 +22,7 @@ pub enum Work {
 }
 
 /// The device's site that chroma of `info` stands at, or next to: what stands on its row's or between two fields'
-/// lines (`cosited`, `dv`, …) is at most half a pixel away. What is not told is what H.264 and HEVC mean then.
+/// lines (`cosited`, `dv`, …) is at most half a pixel away.
 pub fn chroma_site(info: &VideoInfo) -> ChromaSite {
     let site = info.chroma_site();
     if site.is_empty() || site.contains(VideoChromaSite::H_COSITED) { ChromaSite::Left } else { ChromaSite::Middle }

@@ -144,18 +144,20 @@ pub fn template_caps_with_device() -> gst::Caps {
 }
 
 /// What fixed caps of raw video say. Where they say nothing of colorimetry, GStreamer's `VideoInfo` forgets what they say
-/// of the chroma's site; here it stays.
+/// of the chroma's site; here it stays. Where they say nothing of the site but something of colorimetry, it depends on
+/// GStreamer's version what it takes; here it is what H.264 and HEVC mean then.
 ///
 /// # Errors
 /// They are no such caps.
 pub fn info(caps: &gst::CapsRef) -> Result<VideoInfo, gst::glib::BoolError> {
     let told = |caps: &gst::CapsRef, field| caps.structure(0).is_some_and(|structure| structure.has_field(field));
     let info = VideoInfo::from_caps(caps)?;
-    if told(caps, "colorimetry") || !told(caps, "chroma-site") {
-        return Ok(info);
-    }
     let mut caps = caps.to_owned();
-    caps.make_mut().set("colorimetry", info.colorimetry().to_string());
+    match (told(&caps, "colorimetry"), told(&caps, "chroma-site")) {
+        (false, true) => caps.make_mut().set("colorimetry", info.colorimetry().to_string()),
+        (true, false) if has_chroma_aside(info.format()) => caps.make_mut().set("chroma-site", "mpeg2"),
+        _ => return Ok(info),
+    }
     VideoInfo::from_caps(&caps)
 }
 

@@ -67,7 +67,7 @@ fn is_there(program: &Path) -> bool {
     if program.components().count() > 1 {
         return program.is_file();
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = super::places::system_says("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
