@@ -405,8 +405,8 @@ fn what_is_waited_for_is_told_of_both_wires() {
     run.stop();
     sender.ask("detach");
     // Objects that nobody types are no neighbours.
-    let run = Run::playing(&format!("tdshmsrc shm-name={name}x protocol=touch connection-timeout=1 ! fakesink"));
     let mut other = playing(&name);
+    let run = Run::playing(&format!("tdshmsrc shm-name={name}x protocol=touch connection-timeout=1 ! fakesink"));
     let error = run.wait_error(PATIENCE);
     assert!(error.contains(&format!(" {name} (")), "{error}");
     assert!(!error.contains("4jhd783h") && !error.contains(&format!("{name}Mutex")), "{error}");
