@@ -105,9 +105,10 @@ impl Subscriber for Forward {
 
     /// A span is told of when it is over: what it was about, what came of it, and what it took.
     fn try_close(&self, id: span::Id) -> bool {
-        open(&id, |span| span.handles -= 1);
         let mut spans = SPANS.lock().unwrap_or_else(PoisonError::into_inner);
-        if spans.get(&id.into_u64()).is_none_or(|span| span.handles > 0) {
+        let Some(span) = spans.get_mut(&id.into_u64()) else { return false };
+        span.handles -= 1;
+        if span.handles > 0 {
             return false;
         }
         let Some(Open { metadata, text, begun, .. }) = spans.remove(&id.into_u64()) else { return false };

@@ -10,6 +10,7 @@ pub mod machine;
 pub mod name;
 pub mod peer;
 pub mod pictures;
+mod poll;
 pub mod recorder;
 pub mod ring;
 pub mod run;
@@ -17,6 +18,8 @@ pub mod sender;
 
 use std::sync::Once;
 use std::time::{Duration, Instant};
+
+pub use poll::poll;
 
 /// How long something that must happen soon may take on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,18 +34,6 @@ pub fn init() {
         gst::init().expect("GStreamer starts");
         gsttdlink::plugin_register_static().expect("the plugin registers");
     });
-}
-
-/// Looks again and again until `look` finds something; what it waits for is outside this process and tells nobody.
-pub fn poll<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
-        std::thread::park_timeout(Duration::from_millis(2));
-    }
 }
 
 /// Runs `action` and asserts that it was through within `limit`.

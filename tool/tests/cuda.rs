@@ -11,17 +11,20 @@ mod name;
 #[allow(dead_code)] // as above
 #[path = "../../tests/common/peer.rs"]
 mod peer;
+#[path = "../../tests/common/poll.rs"]
+mod poll;
 
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use folder::Folder;
 use name::Name;
 use peer::Peer;
 use png::{BitDepth, ColorType, Decoder};
+use poll::poll;
 use serde_json::Value;
 
 /// How long something that must happen soon may take on a loaded machine.
@@ -54,18 +57,6 @@ fn sender(name: &Name, format: &str, picture: &[u8], folder: &Folder) -> Peer {
     let caps = format!("video/x-raw,format={format},width={},height={},framerate=30/1", SIZE.0, SIZE.1);
     let source = format!("multifilesrc location={} loop=true caps={caps}", file.display());
     Peer::launch(&format!("{source} ! tdcudaipcsink shm-name={}", &**name))
-}
-
-/// Looks again and again until `look` finds something; what it waits for is outside this process and tells nobody.
-pub fn poll<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
 }
 
 /// Waits for the first frame.

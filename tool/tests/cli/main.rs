@@ -14,30 +14,21 @@ mod name;
 #[allow(dead_code)] // as above
 #[path = "../../../tests/common/peer.rs"]
 mod peer;
+#[path = "../../../tests/common/poll.rs"]
+mod poll;
 mod watch;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use name::Name;
 use peer::Peer;
+use poll::poll;
 use serde_json::Value;
 
 /// How long something that must happen soon may take on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Looks again and again until `look` finds something; what it waits for is outside this process and tells nobody.
-pub fn poll<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
-        std::thread::park_timeout(Duration::from_millis(2));
-    }
-}
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tdlink"));

@@ -12,6 +12,8 @@ mod name;
 #[path = "../../../tests/common/peer.rs"]
 mod peer;
 mod playing;
+#[path = "../../../tests/common/poll.rs"]
+mod poll;
 mod recording;
 mod sound;
 mod streaming;
@@ -19,26 +21,15 @@ mod there;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use peer::Peer;
+use poll::poll;
 
 /// How long something that must happen soon may take on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 /// Pictures a second of the sender.
 pub const FPS: u64 = 30;
-
-/// Looks again and again until `look` finds something; what it waits for is outside this process and tells nobody.
-pub fn poll<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-}
 
 /// An empty folder of one test.
 fn folder(test: &str) -> PathBuf {
