@@ -32,17 +32,50 @@ pub fn interrupt(pid: u32) -> io::Result<()> {
     if has_console() {
         return send(CTRL_BREAK_EVENT, pid);
     }
+    // Attaching a console may put it in the place of our output, which has gone with it afterwards.
+    let ours = Streams::now();
     // Wine takes the terminal that it was started from for a console, though one that answers nothing: none is attached
     // before that is let go. Elsewhere there is none to let go, which is all that can be wrong.
     // SAFETY: FACT: FreeConsole takes nothing and touches no memory of ours.
     unsafe { FreeConsole() };
     // SAFETY: FACT: AttachConsole takes a number and touches no memory of ours.
-    done(unsafe { AttachConsole(pid) })?;
+    if let Err(err) = done(unsafe { AttachConsole(pid) }) {
+        ours.restore()?;
+        return Err(err);
+    }
     // We are in that console, too, for as long as it takes.
     let sent = hear_ctrl_c(false).and_then(|()| send(CTRL_C_EVENT, 0));
     // SAFETY: FACT: FreeConsole takes nothing and touches no memory of ours. The console is the one attached above.
-    done(unsafe { FreeConsole() })?;
+    let let_go = done(unsafe { FreeConsole() });
+    ours.restore()?;
+    let_go?;
     sent
+}
+
+/// Input, output and errors of this process.
+#[cfg(windows)]
+struct Streams([windows_sys::Win32::Foundation::HANDLE; 3]);
+
+#[cfg(windows)]
+impl Streams {
+    const NUMBERS: [u32; 3] = {
+        use windows_sys::Win32::System::Console::{STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE};
+
+        [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE]
+    };
+
+    fn now() -> Self {
+        // SAFETY: FACT: GetStdHandle takes a number and touches no memory of ours.
+        Self(Self::NUMBERS.map(|number| unsafe { windows_sys::Win32::System::Console::GetStdHandle(number) }))
+    }
+
+    fn restore(self) -> io::Result<()> {
+        for (number, stream) in Self::NUMBERS.into_iter().zip(self.0) {
+            // SAFETY: FACT: SetStdHandle takes two numbers and touches no memory of ours; the handle was this stream's.
+            done(unsafe { windows_sys::Win32::System::Console::SetStdHandle(number, stream) })?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(windows)]

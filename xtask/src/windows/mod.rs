@@ -59,6 +59,8 @@ fn work(kit: &Kit, wants: &dyn Fn(&str) -> bool) -> Outcome {
     });
     let Ok(tested) = tested else { fail!("running the tests ended in a panic") };
     tested?;
+    // The packages meet a Windows that has just started.
+    kit.end()?;
     compiled?.map_or(Ok(()), |packages| packages::work(kit, &packages))
 }
 
